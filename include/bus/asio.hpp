@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// Asynchronous receiving for Boost.Asio.
+//
+//   Received got = co_await rx.async_recv(boost::asio::use_awaitable);
+//   rx.async_recv(boost::asio::bind_executor(strand, [](bus::error_code, bus::Received got) { … }));
+//
+// `Receiver::async_recv(token)` completes with `void(error_code, Received)`, `async_recv_batch(max, token)` with
+// `void(error_code, Batch)`. What was received is valid until the next receive on the receiver.
+//
+// Completion  An event, `closed`, and losses are values, as in the blocking forms. The only error is
+//             boost::asio::error::operation_aborted: the operation was cancelled, or its receiver destroyed.
+// Executor    The completion handler's associated executor runs the handler and everything before it; without one
+//             it is Asio's system executor, which has threads of its own. Nothing is ever run inline, neither in
+//             the call of `async_recv` nor in a publisher. Waiting counts as outstanding work.
+// Allocator   The handler's associated allocator, else one that recycles. The library itself allocates nothing in
+// steady
+//             receiving; what the executor allocates to be posted to from a foreign thread is the executor's.
+// Cancel      The handler's cancellation slot, any type of cancellation. The event is taken at the last moment, right
+//             before the handler is called: a receive that was cancelled before that has taken none, whether or not one
+//             was there, and the next receive gets it, and is told of what was missed. So `a || b` loses nothing.
+// Threads     A receive that waits uses the receiver; until it completes, do nothing else with the receiver but
+//             destroy it. Emit cancellation where the handler's executor allows, as Asio demands for any operation.
+// Lifetime    As with any Asio object, destroy a receiver that waits before the context its handler runs in.
+// Cost        A receive that finds something posts once. One that waits is posted by the publisher that ends the
+//             wait; a burst costs one such post. To receive a burst cheaply, await once and drain with `try_recv`, or
+//             use the batch form.
+#pragma once
+
+#include <bus/detail/async.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/recycling_allocator.hpp>
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace bus {
+namespace detail {
+
+/// One asynchronous receive, from its call to its completion.
+///
+/// It belongs to the receiver while it waits, to whoever takes it out from there, then to the function that is
+/// posted to its executor, and so always to one of them.
+template <class Result, class Handler>
+class AsyncReceive final : public AsyncWait {
+ public:
+  static void start(Receiver& receiver, std::size_t max, Handler handler) {
+    const auto allocator = boost::asio::get_associated_allocator(handler, boost::asio::recycling_allocator<void>());
+    if (!AsyncAccess::has_state(receiver)) {
+      const auto executor = boost::asio::get_associated_executor(handler);
+      boost::asio::post(executor, boost::asio::bind_allocator(allocator, [handler = std::move(handler)]() mutable {
+                          std::move(handler)(error_code(), AsyncAccess::closed<Result>());
+                        }));
+      return;
+    }
+    Memory memory(allocator);
+    AsyncReceive* self = std::allocator_traits<Memory>::allocate(memory, 1);
+    try {
+      ::new (static_cast<void*>(self)) AsyncReceive(receiver, max, std::move(handler), allocator);
+    } catch (...) {
+      std::allocator_traits<Memory>::deallocate(memory, self, 1);
+      throw;
+    }
+    self->listen_for_cancellation();
+    if (AsyncAccess::ready(*self->state_)) {
+      self->resume(Reason::look_again);
+    } else {
+      AsyncAccess::arm(*self->state_, *self);
+    }
+  }
+
+  void resume(Reason reason) noexcept override {
+    const Work executor = executor_;
+    boost::asio::post(executor, boost::asio::bind_allocator(allocator_, GoOn{Owner(this), reason}));
+  }
+
+ private:
+  using Executor = boost::asio::associated_executor_t<Handler>;
+  using Allocator = boost::asio::associated_allocator_t<Handler, boost::asio::recycling_allocator<void>>;
+  using Memory = typename std::allocator_traits<Allocator>::template rebind_alloc<AsyncReceive>;
+  using Work = std::decay_t<decltype(boost::asio::prefer(std::declval<Executor>(),
+                                                         boost::asio::execution::outstanding_work.tracked))>;
+
+  struct Destroy {
+    void operator()(AsyncReceive* self) const {
+      Memory memory(self->allocator_);
+      self->~AsyncReceive();
+      std::allocator_traits<Memory>::deallocate(memory, self, 1);
+    }
+  };
+  using Owner = std::unique_ptr<AsyncReceive, Destroy>;
+
+  /// What is posted. Should its context end without running it, the operation ends with it.
+  struct GoOn {
+    Owner self;
+    Reason reason;
+    void operator()() { self->go_on(std::move(self), reason); }
+  };
+
+  AsyncReceive(Receiver& receiver, std::size_t max, Handler&& handler, const Allocator& allocator)
+      : max_(max),
+        handler_(std::move(handler)),
+        allocator_(allocator),
+        executor_(boost::asio::prefer(boost::asio::get_associated_executor(handler_),
+                                      boost::asio::execution::outstanding_work.tracked)),
+        state_(AsyncAccess::retain(receiver)) {}
+
+  ~AsyncReceive() { AsyncAccess::release(state_); }
+
+  /// The slot's handler runs where the operation's own steps run, so not at the same time; `complete` takes it away.
+  void listen_for_cancellation() {
+    auto slot = boost::asio::get_associated_cancellation_slot(handler_);
+    if (!slot.is_connected()) return;
+    slot.assign([this](boost::asio::cancellation_type_t type) {
+      if (type == boost::asio::cancellation_type_t::none) return;
+      cancelled_ = true;
+      if (AsyncWait* wait = AsyncAccess::take(*state_)) wait->resume(Reason::cancelled);
+    });
+  }
+
+  /// In the handler's executor.
+  static void go_on(Owner self, Reason reason) {
+    ReceiverState& state = *self->state_;
+    if (reason == Reason::cancelled || self->cancelled_ || AsyncAccess::abandoned(state)) {
+      return complete(std::move(self), boost::asio::error::operation_aborted, Result());
+    }
+    Result got = AsyncAccess::attempt<Result>(state, self->max_);
+    if (got.outcome() != Outcome::empty) {
+      AsyncAccess::tell_missed(state, got);
+      return complete(std::move(self), error_code(), got);
+    }
+    if (self->cancelled_) return complete(std::move(self), boost::asio::error::operation_aborted, Result());
+    AsyncAccess::arm(state, *self.release());
+  }
+
+  /// Gives all memory back before it calls the handler, which may begin the next operation in it.
+  static void complete(Owner self, error_code code, Result got) {
+    if (auto slot = boost::asio::get_associated_cancellation_slot(self->handler_); slot.is_connected()) slot.clear();
+    Handler handler(std::move(self->handler_));
+    [[maybe_unused]] const Work work(self->executor_);  // counts until the handler has run
+    self.reset();
+    std::move(handler)(code, std::move(got));
+  }
+
+  const std::size_t max_;
+  bool cancelled_ = false;
+  Handler handler_;
+  Allocator allocator_;
+  Work executor_;
+  ReceiverState* const state_;
+};
+
+}  // namespace detail
+
+/// Threads: as any receive, the receiver's. Returns: what the token makes of `void(error_code, Received)`.
+/// Blocks: never. Errors: see the head of this file; throws what copying the handler or its allocator throws.
+template <class CompletionToken>
+auto Receiver::async_recv(CompletionToken&& token) {
+  return boost::asio::async_initiate<CompletionToken, void(error_code, Received)>(
+      [](auto handler, Receiver* self) {
+        detail::AsyncReceive<Received, decltype(handler)>::start(*self, 1, std::move(handler));
+      },
+      token, this);
+}
+
+/// As `async_recv`, up to `max` events.
+template <class CompletionToken>
+auto Receiver::async_recv_batch(std::size_t max, CompletionToken&& token) {
+  return boost::asio::async_initiate<CompletionToken, void(error_code, Batch)>(
+      [](auto handler, Receiver* self, std::size_t most) {
+        detail::AsyncReceive<Batch, decltype(handler)>::start(*self, most, std::move(handler));
+      },
+      token, this, max);
+}
+
+}  // namespace bus

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// One vocabulary of errors for the whole library.
+//
+// Three channels are kept apart. Outcomes of normal running (an empty ring, a closed bus seen by a
+// receiver, a wait that timed out) are values of the call's own type. Failures are `result<T>` with an
+// `errc`. Exceptions come only from constructors given impossible options (`std::invalid_argument`) and
+// from a missing resource at start; their text says what was given and what is allowed.
+#pragma once
+
+#include <boost/system/error_code.hpp>
+#include <boost/system/result.hpp>
+
+namespace bus {
+
+/// Every failure of the library. Values are part of the interface: numbered, never reused.
+enum class errc : int {
+  closed = 1,              ///< the bus is closed; nothing was published
+  topic_invalid = 2,       ///< not a topic: see `Topic` for the grammar
+  pattern_invalid = 3,     ///< not a pattern: see `TopicPattern` for the grammar
+  principal_invalid = 4,   ///< not a principal: see `Principal`
+  payload_too_large = 5,   ///< over `BusOptions::max_payload_bytes`
+  name_invalid = 6,        ///< a name over 64 bytes or with a control byte
+  nodes_exhausted = 7,     ///< users hold so many events that the ring has no node left
+  observer_too_deep = 8,   ///< publishes nested in observers more than 16 deep
+  schema_mismatch = 9,     ///< a typed read of a payload that has another schema
+  decode_failed = 10,      ///< a schema could not read the bytes
+  out_of_memory = 11,      ///< growing the node pool failed; nothing was published
+};
+
+using boost::system::error_code;
+
+template <class T>
+using result = boost::system::result<T>;
+
+/// The category named "bus".
+/// Threads: any. Lifetime: for ever; needs no initialisation at run time.
+const boost::system::error_category& bus_category() noexcept;
+
+inline error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), bus_category()}; }
+
+/// Whether the same call may succeed later without the caller changing anything.
+/// Threads: any.
+bool is_retryable(const error_code& code) noexcept;
+
+}  // namespace bus
+
+template <>
+struct boost::system::is_error_code_enum<bus::errc> : std::true_type {};

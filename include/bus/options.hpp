@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What is chosen when a bus is made and when a receiver subscribes.
+#pragma once
+
+#include <bus/event.hpp>
+#include <bus/limits.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bus {
+
+/// Where the library takes the time from. The default is the system's.
+/// Threads: every function may be called from any thread at the same time.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual std::chrono::system_clock::time_point wall() const noexcept = 0;
+  virtual std::chrono::system_clock::time_point coarse_wall() const noexcept { return wall(); }
+  virtual std::chrono::steady_clock::time_point steady() const noexcept = 0;
+
+  /// The clocks of the operating system. Lifetime: for ever.
+  static const Clock& system() noexcept;
+};
+
+/// Whether events carry the time of their publication.
+enum class Timestamps : std::uint8_t {
+  none,     ///< costs nothing
+  coarse,   ///< to the tick of the kernel (1 to 4 ms); a few ns a publish
+  precise,  ///< to the ns; about the cost of three to four publishes
+};
+
+/// Something a host may want to put in its own log. Never carries a payload.
+struct Warning {
+  enum class Kind : std::uint8_t {
+    lagged,          ///< `subject` is a receiver that missed `count` events
+    nodes_grew,      ///< users hold events; the node pool has grown `count` times
+    observer_threw,  ///< `subject` is an observer that threw `count` times so far
+    names_folded,    ///< more distinct names than are told apart; `subject` is counted as "other"
+  };
+  Kind kind{};
+  std::string_view subject;      ///< a subscriber's or observer's name
+  std::uint64_t count = 0;
+  std::uint64_t suppressed = 0;  ///< warnings swallowed by the throttle since the last one told
+};
+
+struct BusOptions {
+  /// Events the ring retains, exactly: 2 to 1,048,576. Memory is about 200 bytes each, taken at construction
+  /// and first touched as the ring fills. To change it, cut over to a new bus.
+  std::uint64_t capacity = 256;
+
+  /// Largest payload a publish accepts, in bytes; at most 16 MiB. Above 64 KiB, prefer a reference to the data.
+  std::size_t max_payload_bytes = limits::default_max_payload_bytes;
+
+  Timestamps timestamps = Timestamps::none;
+
+  /// Nothing leaves memory: no component persists or prints payloads of this bus, and memory the library
+  /// allocated for payloads is zeroed before it is given back. Costs a write of each payload on release.
+  bool amnesia = false;
+
+  /// Told of lag, growth and throwing observers. Called in the thread in which it happened, possibly by several
+  /// at once, never under a lock. Must not throw.
+  std::function<void(const Warning&)> on_warning = {};
+
+  /// At most this many calls of `on_warning` in each minute; 0 silences it.
+  std::uint32_t warnings_per_minute = 60;
+
+  /// Must outlive the bus and everything made from it.
+  const Clock* clock = &Clock::system();
+};
+
+/// How a receiver that finds nothing waits in `recv` and `recv_until`.
+enum class Waiting : std::uint8_t {
+  spin,   ///< burns its core; lowest latency; nothing for the publisher to do
+  yield,  ///< spins briefly, then offers its core to others each round; nothing for the publisher to do
+  park,  ///< spins as long as that has lately been worth it, then sleeps; the publisher that ends a lull pays one wake
+};
+
+/// Where a subscription begins.
+enum class Start : std::uint8_t {
+  next,  ///< the first event published after `subscribe` returns
+  oldest,  ///< the oldest event still retained
+};
+
+/// A set of body kinds.
+class Bodies {
+ public:
+  constexpr Bodies(std::initializer_list<BodyKind> kinds) noexcept {
+    for (const BodyKind kind : kinds) bits_ |= bit(kind);
+  }
+  static constexpr Bodies all() noexcept {
+    Bodies everything{};
+    everything.bits_ = 0xFF;
+    return everything;
+  }
+  constexpr bool contains(BodyKind kind) const noexcept { return (bits_ & bit(kind)) != 0; }
+  friend bool operator==(Bodies, Bodies) = default;
+
+ private:
+  static constexpr std::uint8_t bit(BodyKind kind) noexcept {
+    return static_cast<std::uint8_t>(1U << static_cast<unsigned>(kind));
+  }
+  std::uint8_t bits_ = 0;
+};
+
+struct SubscribeOptions {
+  /// Labels the receiver's counters; at most 64 bytes, no spaces. Unnamed ones are counted as "untagged".
+  std::string name = {};
+
+  Start start = Start::next;
+
+  /// Bodies of other kinds are skipped and counted as filtered.
+  Bodies bodies = Bodies::all();
+
+  /// If any are given, messages whose topic matches none of them are skipped and counted as filtered.
+  /// Bodies that are not messages are not affected.
+  std::vector<TopicPattern> patterns = {};
+
+  Waiting waiting = Waiting::park;
+};
+
+}  // namespace bus

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// Snapshots: plain structs of what a bus has counted. Taking one stops nobody.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace bus {
+
+/// One receiver. At any moment at which its bus is quiet,
+/// `delivered + filtered + missed + pending == published`.
+struct ReceiverStats {
+  std::string name;              ///< "untagged" if it has none
+  std::uint64_t published = 0;   ///< events since its start
+  std::uint64_t delivered = 0;   ///< handed to the program
+  std::uint64_t filtered = 0;    ///< seen and skipped by its filter
+  std::uint64_t missed = 0;      ///< overwritten before it looked at them, told or not yet told
+  std::uint64_t pending = 0;     ///< retained and not yet looked at; never above the capacity
+
+  friend bool operator==(const ReceiverStats&, const ReceiverStats&) = default;
+};
+
+/// All receivers that carry or carried one name, those that are gone included: its counters only grow.
+struct NameStats {
+  std::string name;
+  std::uint64_t receivers = 0;  ///< alive now
+  std::uint64_t delivered = 0;
+  std::uint64_t filtered = 0;
+  std::uint64_t missed = 0;
+  std::uint64_t pending = 0;  ///< the largest of the receivers alive
+};
+
+struct BusStats {
+  std::uint64_t capacity = 0;
+  std::uint64_t published = 0;
+  bool closed = false;
+  bool amnesia = false;
+  std::uint64_t wakeups = 0;              ///< sleeping receivers that publishers woke
+  std::uint64_t nodes = 0;                ///< nodes allocated: ring, spare and held
+  std::uint64_t node_growths = 0;         ///< times the pool had to grow
+  std::uint64_t observer_exceptions = 0;  ///< thrown by observers, and caught
+  std::uint64_t warnings_suppressed = 0;
+  std::vector<ReceiverStats> receivers;   ///< alive now
+  std::vector<NameStats> names;           ///< sorted by name
+};
+
+/// What `Bus::drain` left behind. For each receiver
+/// `delivered + filtered + missed + undelivered == published`.
+struct DrainReport {
+  struct Receiver {
+    std::string name;
+    std::uint64_t published = 0;
+    std::uint64_t delivered = 0;
+    std::uint64_t filtered = 0;
+    std::uint64_t missed = 0;
+    std::uint64_t undelivered = 0;
+  };
+  std::uint64_t published = 0;
+  bool complete = false;  ///< no receiver has anything undelivered
+  std::vector<Receiver> receivers;
+};
+
+}  // namespace bus

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <bus/error.hpp>
+
+#include <string>
+#include <type_traits>
+
+namespace bus {
+namespace {
+
+const char* describe(int value) noexcept {
+  switch (static_cast<errc>(value)) {
+    case errc::closed: return "the bus is closed";
+    case errc::topic_invalid: return "the topic is empty or breaks the grammar of topics";
+    case errc::pattern_invalid: return "the pattern is empty or breaks the grammar of patterns";
+    case errc::principal_invalid: return "the principal is longer than 255 bytes or holds a space or a control byte";
+    case errc::payload_too_large: return "the payload is larger than the bus accepts";
+    case errc::name_invalid: return "the name is longer than 64 bytes or holds a space or a control byte";
+    case errc::nodes_exhausted: return "so many events are being held that the ring has no node left";
+    case errc::observer_too_deep: return "observers published from inside observers more than 16 deep";
+    case errc::schema_mismatch: return "the payload is an object of another schema";
+    case errc::decode_failed: return "the schema could not read the bytes of the payload";
+    case errc::out_of_memory: return "there was no memory to hold another event";
+  }
+  return value == 0 ? "success" : "unknown error of the bus";
+}
+
+class Category final : public boost::system::error_category {
+ public:
+  /// The number makes the category equal to itself when the library is linked into a process twice.
+  constexpr Category() noexcept : error_category(0x8B5C'1D0E'62F7'A394U) {}
+
+  const char* name() const noexcept override { return "bus"; }
+  std::string message(int value) const override { return describe(value); }
+  const char* message(int value, char*, std::size_t) const noexcept override { return describe(value); }
+};
+
+// Constructed by the compiler and never destroyed: errors can be told before and after main().
+constinit const Category category;
+static_assert(std::is_trivially_destructible_v<Category>);
+
+}  // namespace
+
+const boost::system::error_category& bus_category() noexcept { return category; }
+
+bool is_retryable(const error_code& code) noexcept {
+  return code == errc::nodes_exhausted || code == errc::out_of_memory;
+}
+
+}  // namespace bus

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "input.hpp"
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace busbar {
+namespace {
+
+// A signal handler can reach nothing but globals. The pipe makes the request visible to poll(), without the gap
+// between looking at a flag and going to sleep.
+std::atomic<bool> stop_requested{false};
+int stop_pipe[2] = {-1, -1};
+
+extern "C" void on_stop_signal(int) {
+  const int saved = errno;
+  stop_requested.store(true);
+  const char byte = 0;
+  static_cast<void>(!write(stop_pipe[1], &byte, 1));  // one byte stays unread for ever: the request does not pass
+  errno = saved;
+}
+
+[[noreturn]] void throw_errno(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+}  // namespace
+
+Interrupt::Interrupt() {
+  if (pipe2(stop_pipe, O_CLOEXEC | O_NONBLOCK) != 0) throw_errno("cannot make a pipe");
+  stop_requested.store(false);
+  struct sigaction action = {};
+  action.sa_handler = on_stop_signal;
+  action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, &previous_int_);
+  sigaction(SIGTERM, &action, &previous_term_);
+}
+
+Interrupt::~Interrupt() {
+  sigaction(SIGINT, &previous_int_, nullptr);
+  sigaction(SIGTERM, &previous_term_, nullptr);
+  close(stop_pipe[0]);
+  close(stop_pipe[1]);
+}
+
+bool Interrupt::requested() const noexcept { return stop_requested.load(std::memory_order_relaxed); }
+
+int Interrupt::descriptor() const noexcept { return stop_pipe[0]; }
+
+bool Interrupt::wait_until(std::chrono::steady_clock::time_point deadline) const noexcept {
+  using namespace std::chrono;
+  pollfd stop{descriptor(), POLLIN, 0};
+  while (!requested()) {
+    const auto left = deadline - steady_clock::now();
+    if (left <= left.zero()) return false;
+    const auto whole = duration_cast<seconds>(left);
+    const timespec timeout{static_cast<time_t>(whole.count()),
+                           static_cast<long>(duration_cast<nanoseconds>(left - whole).count())};
+    ppoll(&stop, 1, &timeout, nullptr);
+  }
+  return true;
+}
+
+File::File(const std::string& path) : descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (descriptor_ < 0) throw_errno("cannot open " + path);
+}
+
+File::~File() {
+  if (descriptor_ > 0) close(descriptor_);
+}
+
+bool File::is_regular() const noexcept {
+  struct stat about = {};
+  return fstat(descriptor_, &about) == 0 && S_ISREG(about.st_mode);
+}
+
+LineReader::Status LineReader::next(std::string_view& line) {
+  bool too_long = false;
+  std::size_t searched = 0;
+  for (;;) {
+    const std::string_view unread(buffer_.data() + begin_, end_ - begin_);
+    if (const auto newline = unread.find('\n', searched); newline != std::string_view::npos) {
+      ++line_number_;
+      begin_ += newline + 1;
+      line = unread.substr(0, newline);
+      return too_long || newline > max_line_bytes_ ? Status::too_long : Status::line;
+    }
+    searched = unread.size();
+    if (unread.size() > max_line_bytes_) {
+      too_long = true;
+      begin_ = end_;
+      searched = 0;
+    }
+    switch (fill()) {
+      case Filled::more: break;
+      case Filled::interrupted: return Status::interrupted;
+      case Filled::end:
+        if (begin_ == end_ && !too_long) return Status::end;
+        ++line_number_;
+        line = {buffer_.data() + begin_, end_ - begin_};
+        begin_ = end_;
+        return too_long ? Status::too_long : Status::line;
+    }
+  }
+}
+
+LineReader::Filled LineReader::fill() {
+  constexpr std::size_t chunk_bytes = 64 * 1024;
+  if (begin_ != 0) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  if (buffer_.size() < end_ + chunk_bytes) buffer_.resize(end_ + chunk_bytes);
+
+  for (;;) {
+    pollfd ready[2] = {{descriptor_, POLLIN, 0}, {interrupt_.descriptor(), POLLIN, 0}};
+    if (poll(ready, 2, -1) < 0 && errno != EINTR) throw_errno("cannot wait for input");
+    if (interrupt_.requested()) return Filled::interrupted;
+    if (ready[0].revents == 0) continue;
+    const ssize_t got = read(descriptor_, buffer_.data() + end_, chunk_bytes);
+    if (got > 0) {
+      end_ += static_cast<std::size_t>(got);
+      return Filled::more;
+    }
+    if (got == 0) return Filled::end;
+    if (errno != EINTR && errno != EAGAIN) throw_errno("cannot read");
+  }
+}
+
+}  // namespace busbar

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What reaches the tool from outside: lines, and the wish to stop.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <signal.h>
+
+namespace busbar {
+
+/// Turns SIGINT and SIGTERM into a request to stop, for as long as it lives. The second signal of a kind does what
+/// it always does, so that a tool that hangs can be ended.
+/// Threads: any, save for construction. There is one at a time.
+class Interrupt {
+ public:
+  /// Errors: throws std::system_error.
+  Interrupt();
+  ~Interrupt();
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+
+  bool requested() const noexcept;
+
+  /// Waits for a request. Returns: whether there is one. Blocks: until then, or until `deadline`.
+  bool wait_until(std::chrono::steady_clock::time_point deadline) const noexcept;
+
+  /// Readable once a stop is requested.
+  int descriptor() const noexcept;
+
+ private:
+  struct sigaction previous_int_ = {};
+  struct sigaction previous_term_ = {};
+};
+
+/// An open file, closed at the end.
+class File {
+ public:
+  /// Standard input.
+  File() noexcept = default;
+  /// Errors: throws std::system_error naming the path.
+  explicit File(const std::string& path);
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  int descriptor() const noexcept { return descriptor_; }
+
+  /// Whether it has an end that can be read up to: not a pipe, a socket or a terminal.
+  bool is_regular() const noexcept;
+
+ private:
+  int descriptor_ = 0;
+};
+
+/// Cuts a descriptor's bytes into lines, in bounded memory whatever comes.
+/// Threads: one at a time.
+class LineReader {
+ public:
+  enum class Status { line, too_long, end, interrupted };
+
+  LineReader(int descriptor, const Interrupt& interrupt, std::size_t max_line_bytes) noexcept
+      : descriptor_(descriptor), interrupt_(interrupt), max_line_bytes_(max_line_bytes) {}
+
+  /// The next line, without its newline. A line over the limit is skipped and told as `too_long`; what stands
+  /// between the last newline and the end counts as a line unless it is nothing.
+  /// Lifetime: `line` until the next call. Blocks: until there is a line, or a stop is requested.
+  /// Errors:   throws std::system_error if reading fails.
+  Status next(std::string_view& line);
+
+  /// The number of the line last returned, from 1.
+  std::uint64_t line_number() const noexcept { return line_number_; }
+
+ private:
+  enum class Filled { more, end, interrupted };
+  Filled fill();
+
+  int descriptor_;
+  const Interrupt& interrupt_;
+  std::size_t max_line_bytes_;
+  std::uint64_t line_number_ = 0;
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0;  // unread bytes are [begin_, end_)
+  std::size_t end_ = 0;
+};
+
+}  // namespace busbar
