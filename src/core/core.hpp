@@ -247,6 +247,7 @@ class ReceiverState {
   Scan scan(Event** found) noexcept;
   bool accepts(const Event& event) const noexcept;
   void count_missed() noexcept;
+  bool let_run_ahead() noexcept;
   void count_position() noexcept { record_.position.store(reader_.next.position, sync::relaxed); }
   void count_filtered() noexcept { record_.filtered.store(++filtered_, sync::relaxed); }
   void note_closed() noexcept;
@@ -259,6 +260,8 @@ class ReceiverState {
   EventRing::Reader reader_;
   std::uint64_t filtered_ = 0;
   std::uint64_t untold_ = 0;
+  std::uint32_t empty_looks_ = 0;         // since the last event
+  std::uint32_t looks_before_event_ = ~0U;  // how many there were before it
   const bool selective_;
   bool seen_closed_ = false;
   bool unfinished_ = false;  // the last attempt stopped at its limit of skipped events

@@ -47,7 +47,7 @@ struct RingTraits {
   /// Retired nodes for each look at the announcements.
   static constexpr std::uint32_t retire_batch = 64;
   /// How many nodes ahead a publisher asks for their cache lines.
-  static constexpr std::uint32_t prefetch_ahead = 4;
+  static constexpr std::uint32_t prefetch_ahead = 10;
   /// Nodes made with the ring besides its capacity: what one publisher and a few readers keep busy.
   static constexpr std::uint32_t spare_nodes = 2 * retire_batch;
 
