@@ -87,7 +87,7 @@ class StoppedPublisher {
 void publish_many(bus::Bus& hub, std::uint64_t publishers, std::uint64_t each) {
   std::vector<std::jthread> threads;
   for (std::uint64_t p = 0; p < publishers; ++p) {
-    threads.emplace_back([&hub, each, tx = hub.sender()]() mutable {
+    threads.emplace_back([each, tx = hub.sender()]() mutable {
       std::uint64_t last = 0;
       for (std::uint64_t i = 0; i < each; ++i) {
         const auto sent = tx.send(ConfigUpdated{i});

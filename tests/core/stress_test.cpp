@@ -373,7 +373,7 @@ TEST_P(Stress, BalancesForEveryReceiverAndTearsNoEvent) {
 
     std::vector<std::jthread> writers;
     for (std::uint64_t p = 0; p < publishers; ++p) {
-      writers.emplace_back([&hub, &published, p, tx = hub.sender()]() mutable {
+      writers.emplace_back([&published, p, tx = hub.sender()]() mutable {
         std::uint64_t last = 0;
         for (std::uint64_t n = 0; n < each; ++n) {
           if (n % 50 == 49) tx = bus::Sender(tx);  // now and then a new place
