@@ -21,7 +21,10 @@
 //             was there, and the next receive gets it, and is told of what was missed. So `a || b` loses nothing.
 // Threads     A receive that waits uses the receiver; until it completes, do nothing else with the receiver but
 //             destroy it. Emit cancellation where the handler's executor allows, as Asio demands for any operation.
-// Lifetime    As with any Asio object, destroy a receiver that waits before the context its handler runs in.
+// Lifetime    A context must not be destroyed while a receive waits in it, not even by destroying the coroutine that
+//             waits there: cancel, destroy the receiver or close the bus, and run the context to its end first. The
+//             waiting receive is known to the bus, which would post to the context later.
+//             Memory: should posting fail for want of it, the program ends.
 // Cost        A receive that finds something posts once. One that waits is posted by the publisher that ends the
 //             wait; a burst costs one such post. To receive a burst cheaply, await once and drain with `try_recv`, or
 //             use the batch form.
@@ -72,7 +75,9 @@ class AsyncReceive final : public AsyncWait {
       std::allocator_traits<Memory>::deallocate(memory, self, 1);
       throw;
     }
+    Owner owner(self);
     self->listen_for_cancellation();
+    owner.release();
     if (AsyncAccess::ready(*self->state_)) {
       self->resume(Reason::look_again);
     } else {
@@ -116,7 +121,9 @@ class AsyncReceive final : public AsyncWait {
                                       boost::asio::execution::outstanding_work.tracked)),
         state_(AsyncAccess::retain(receiver)) {}
 
-  ~AsyncReceive() { AsyncAccess::release(state_); }
+  ~AsyncReceive() {
+    if (state_ != nullptr) AsyncAccess::release(state_);
+  }
 
   /// The slot's handler runs where the operation's own steps run, so not at the same time; `complete` takes it away.
   void listen_for_cancellation() {
@@ -149,6 +156,9 @@ class AsyncReceive final : public AsyncWait {
     if (auto slot = boost::asio::get_associated_cancellation_slot(self->handler_); slot.is_connected()) slot.clear();
     Handler handler(std::move(self->handler_));
     [[maybe_unused]] const Work work(self->executor_);  // counts until the handler has run
+    // What was received lies in the receiver, which somebody may destroy while the handler looks at it.
+    const std::unique_ptr<ReceiverState, void (*)(ReceiverState*)> state(std::exchange(self->state_, nullptr),
+                                                                         &AsyncAccess::release);
     self.reset();
     std::move(handler)(code, std::move(got));
   }
@@ -158,7 +168,7 @@ class AsyncReceive final : public AsyncWait {
   Handler handler_;
   Allocator allocator_;
   Work executor_;
-  ReceiverState* const state_;
+  ReceiverState* state_;
 };
 
 }  // namespace detail

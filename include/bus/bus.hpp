@@ -193,9 +193,11 @@ class Sender {
   /// Publishes one event.
   /// Returns:  its sequence and the number of receivers.
   /// Blocks:   never: not for a reader, not for another publisher wherever that one was stopped.
-  /// Cost:     O(1); no allocation unless users hold events; a system call only to wake receivers that sleep.
-  /// Errors:   closed, topic_invalid (a message without a topic), payload_too_large, name_invalid (a service name
-  ///           over 64 bytes), observer_too_deep, nodes_exhausted, out_of_memory; nothing was published then.
+  /// Cost:     O(1); allocates in a sender's first sends and while users hold events, else never; a system call only
+  ///           to wake receivers that sleep.
+  /// Errors:   closed, topic_invalid (a message without a topic), payload_too_large (a crash reason too), name_invalid
+  ///           (a service name over 64 bytes, or with a space or control byte), observer_too_deep, nodes_exhausted,
+  ///           out_of_memory; nothing was published then. Throws what a schema's `size` throws.
   /// Ordering: what this thread did before is seen by whoever receives the event.
   template <class B>
     requires EventBody<std::remove_cvref_t<B>>
@@ -210,6 +212,7 @@ class Sender {
  private:
   friend class Bus;
   Sender(detail::CoreRef core, const std::string* source) noexcept;
+  bool take_place() noexcept;
 
   template <EventBody B>
   result<Sent> publish(const B& body, const Attributes& attributes);
@@ -252,8 +255,8 @@ class Receiver {
   Received recv_until(std::chrono::steady_clock::time_point deadline) noexcept;
   Received recv_until(std::chrono::steady_clock::time_point deadline, std::stop_token stop) noexcept;
 
-  /// Up to `max` events at once, at most 64, as many as are there. A batch does not reach across a gap, and may
-  /// end early where the receiver renews its protection of the ring: an empty one alone means "nothing there".
+  /// Up to `max` events at once, at least 1 and at most 64, as many as are there. A batch does not reach across a gap,
+  /// and may end early where the receiver renews its protection of the ring: an empty one alone means "nothing there".
   Batch try_recv_batch(std::size_t max = max_batch) noexcept;
   Batch recv_batch(std::size_t max = max_batch) noexcept;
   Batch recv_batch(std::size_t max, std::stop_token stop) noexcept;

@@ -39,7 +39,7 @@ struct ConfigUpdated {
 /// A service ended unexpectedly.
 struct ServiceCrashed {
   std::string service = {};  ///< at most 64 bytes
-  std::string reason = {};
+  std::string reason = {};  ///< at most `BusOptions::max_payload_bytes`
 };
 
 /// The host is going down. The bus stays open until `Bus::close`.

@@ -39,7 +39,7 @@ enum class Timestamps : std::uint8_t {
 struct Warning {
   enum class Kind : std::uint8_t {
     lagged,          ///< `subject` is a receiver that missed `count` events
-    nodes_grew,      ///< users hold events; the node pool has grown `count` times
+    nodes_grew,      ///< the node pool has grown `count` times: many senders, or users hold events
     observer_threw,  ///< `subject` is an observer that threw `count` times so far
     names_folded,    ///< more distinct names than are told apart; `subject` is counted as "other"
   };

@@ -40,7 +40,9 @@ errc fault(const Message& message, std::size_t max_payload_bytes) {
   return message.payload.size() > max_payload_bytes ? errc::payload_too_large : nothing_wrong;
 }
 errc fault(const Health& health, std::size_t) noexcept { return fault_of_service(health.service); }
-errc fault(const ServiceCrashed& crashed, std::size_t) noexcept { return fault_of_service(crashed.service); }
+errc fault(const ServiceCrashed& crashed, std::size_t max_payload_bytes) noexcept {
+  return crashed.reason.size() > max_payload_bytes ? errc::payload_too_large : fault_of_service(crashed.service);
+}
 errc fault(const ConfigUpdated&, std::size_t) noexcept { return nothing_wrong; }
 errc fault(const Shutdown&, std::size_t) noexcept { return nothing_wrong; }
 
@@ -157,9 +159,10 @@ result<Sent> Core::refused() const noexcept {
 }
 
 void Core::close() noexcept {
-  const bool first = ring.close();
-  closed_.store(true, sync::release);  // also by a second caller: it may be ahead of the first
-  if (first) wake_sleepers();
+  // A second caller does all of it again: it may be ahead of the first.
+  ring.close();
+  closed_.store(true, sync::release);
+  wake_sleepers();
 }
 
 ReceiverState* Core::subscribe(SubscribeOptions given) {
@@ -305,17 +308,24 @@ DrainReport Core::drain(std::chrono::steady_clock::time_point deadline) {
 
 // Here, so that publishing is one call.
 
+bool Sender::take_place() noexcept try {
+  record_ = &core_->publishers.acquire();
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
 template <EventBody B>
 result<Sent> Sender::publish(const B& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
-  if (record_ == nullptr) record_ = &core_->publishers.acquire();
+  if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
   return core_->publish(*record_, source_, body, attributes);
 }
 
 template <EventBody B>
 result<Sent> Sender::publish(B&& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
-  if (record_ == nullptr) record_ = &core_->publishers.acquire();
+  if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
   return core_->publish(*record_, source_, std::move(body), attributes);
 }
 

@@ -81,6 +81,7 @@ ReceiverState::Scan ReceiverState::scan(Event** found) noexcept {
     }
     if (!selective_ || accepts(**found)) return Scan::event;
     ring.step_over(reader_);
+    count_missed();  // before the position moves past the gap: snapshots must not take the gap for deliveries
     count_filtered();
     count_position();
   }

@@ -512,6 +512,12 @@ class Ring {
       publisher.returned = Hook::link(node(index));
       give(publisher, index);
     }
+    // The rest is for whoever needs it next. Should nodes have come back meanwhile, it stays here until then.
+    std::uint32_t none = no_node;
+    if (publisher.returned != no_node && returned_.compare_exchange_strong(none, publisher.returned, Traits::hand_back,
+                                                                           sync::relaxed)) {  // sync NODE-RETURN
+      publisher.returned = no_node;
+    }
     return true;
   }
 
