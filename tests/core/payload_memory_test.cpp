@@ -2,6 +2,7 @@
 //
 // What payloads take from the heap, give back, and leave in it, seen by operators new and delete that count, fail and
 // look into blocks for the whole executable. That is why these tests have one of their own.
+#include <bus/bus.hpp>
 #include <bus/payload.hpp>
 
 #include <gtest/gtest.h>
@@ -244,6 +245,23 @@ TEST(PayloadMemory, is_wiped_for_all_copies_if_one_was_told_to_and_no_earlier) {
   EXPECT_EQ(blocks_left_readable(wiping(last)), 0);
   EXPECT_NE(last.text().find(secret), std::string_view::npos);
   EXPECT_EQ(blocks_left_readable(std::move(last)), 0);
+}
+
+/// How many blocks of a message come back with the secret in them when its bus is gone.
+int blocks_left_readable_by_a_bus(bool amnesia) {
+  heap.freed_with_needle = 0;
+  {
+    bus::Bus hub{{.capacity = 2, .amnesia = amnesia}};
+    EXPECT_TRUE(hub.send(bus::Message{.topic = "a", .payload = secret_bytes()}));
+    heap.needle = secret;
+  }
+  heap.needle = {};
+  return heap.freed_with_needle;
+}
+
+TEST(PayloadMemory, is_wiped_by_a_bus_with_amnesia_and_by_no_other) {
+  EXPECT_EQ(blocks_left_readable_by_a_bus(false), 1);
+  EXPECT_EQ(blocks_left_readable_by_a_bus(true), 0);
 }
 
 TEST(PayloadMemory, of_the_encoding_is_wiped_if_that_of_the_object_is) {

@@ -11,7 +11,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <span>
@@ -743,37 +742,5 @@ TEST(ReceiverAmnesia, what_lies_in_the_event_itself_is_zeroed_when_the_event_end
     EXPECT_EQ(all_zero(words), amnesia);
   }
 }
-
-#ifdef __linux__
-/// Reads memory that may belong to nobody any more. Returns: nothing if it is not even mapped.
-std::vector<std::byte> peek(std::uintptr_t address, std::size_t bytes) {
-  std::vector<std::byte> found(bytes);
-  std::ifstream memory("/proc/self/mem", std::ios::binary);
-  memory.seekg(static_cast<std::streamoff>(address));
-  memory.read(reinterpret_cast<char*>(found.data()), static_cast<std::streamsize>(bytes));
-  return memory ? found : std::vector<std::byte>{};
-}
-
-/// What is left in memory of a large payload after its bus is gone.
-std::vector<std::byte> remains_of_payload(bool amnesia) {
-  const std::string secret(500, 's');
-  std::uintptr_t address = 0;
-  {
-    bus::Bus hub{{.capacity = 2, .amnesia = amnesia}};
-    auto rx = hub.subscribe();
-    EXPECT_TRUE(hub.send(bus::Message{"a", {}, bus::Payload::copy(secret)}));
-    address = reinterpret_cast<std::uintptr_t>(rx.recv()->get_if<bus::Message>()->payload.bytes().data());
-  }
-  return peek(address + 100, 300);
-}
-
-TEST(ReceiverAmnesia, a_block_allocated_for_a_payload_is_zeroed_before_it_is_given_back) {
-  const auto is_secret = [](std::byte b) { return b == std::byte{'s'}; };
-  if (std::ranges::count_if(remains_of_payload(false), is_secret) < 200) {
-    GTEST_SKIP() << "memory given back cannot be looked at here";
-  }
-  EXPECT_TRUE(std::ranges::none_of(remains_of_payload(true), is_secret));
-}
-#endif
 
 }  // namespace
