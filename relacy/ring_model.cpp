@@ -253,6 +253,29 @@ struct HandBack : rl::test_suite<HandBack<Traits>, 2> {
   }
 };
 
+/// Publishers that share every node that no reader can reach, while a reader holds on to one.
+template <class Traits>
+struct Share : rl::test_suite<Share<Traits>, 3> {
+  World<Traits> world;
+  typename World<Traits>::Ring::Reader reader;
+
+  void before() {
+    model::begin_run();
+    for (unsigned who : {0U, 1U}) RL_ASSERT(world.publish(who));
+    world.ring.start(reader, world.marks.acquire(), {});
+  }
+
+  void thread(unsigned who) {
+    if (who < 2) {
+      for (int i = 0; i < 2; ++i) RL_ASSERT(world.publish(who));
+    } else {
+      world.read(reader, 2, [](Node&, std::uint64_t) {});
+    }
+  }
+
+  void after() { RL_ASSERT(world.ring.nodes_made() <= 2 + Traits::spare_nodes); }
+};
+
 /// Three publishers, of whom the last may jump by the hint over a slot it never looked at: that the slot is filled it
 /// knows only from one publisher, who knows it from another.
 template <class Traits>
@@ -282,6 +305,8 @@ struct WeakDrop : Tiny { static constexpr auto drop = sync::relaxed; };
 struct WeakAlone : Tiny { static constexpr auto alone = sync::relaxed; };
 struct WeakHandBack : Tiny { static constexpr auto hand_back = sync::relaxed; };
 struct WeakTakeBack : Tiny { static constexpr auto take_back = sync::relaxed; };
+struct Sharing : Tiny { static constexpr std::uint32_t most_free = 0; };
+struct WeakSharing : Sharing { static constexpr auto hand_back = sync::relaxed; };
 struct NoWindow : Tiny { static constexpr std::uint64_t window = 0; };
 // clang-format on
 
@@ -295,6 +320,7 @@ int main() {
   run.holds<Kept<Tiny>>("a kept event");
   run.holds<Reuse<Tiny>>("reuse of a node");
   run.holds<HandBack<Tiny>>("a node handed back");
+  run.holds<Share<Sharing>>("shared nodes");
   run.holds<Gapless<Tiny>>("gapless positions");
   run.caught<Overwrite<WeakPublish>>("RING-PUBLISH relaxed");
   run.caught<Reuse<LoosePublish>>("RING-PUBLISH not in the total order");
@@ -310,6 +336,7 @@ int main() {
   run.caught<Kept<WeakDrop>>("NODE-DROP relaxed");
   run.caught<Kept<WeakAlone>>("NODE-DROP looked at relaxed");
   run.caught<HandBack<WeakHandBack>>("NODE-RETURN pushed relaxed");
+  run.caught<Share<WeakSharing>>("NODE-RETURN pushed relaxed by a publisher");
   run.caught<HandBack<WeakTakeBack>>("NODE-RETURN taken relaxed");
   run.caught<Reuse<NoWindow>>("a window that protects nothing");
   return run.result();

@@ -6,7 +6,8 @@
 //   rx.async_recv(boost::asio::bind_executor(strand, [](bus::error_code, bus::Received got) { … }));
 //
 // `Receiver::async_recv(token)` completes with `void(error_code, Received)`, `async_recv_batch(max, token)` with
-// `void(error_code, Batch)`. What was received is valid until the next receive on the receiver.
+// `void(error_code, Batch)`, `TypedReceiver<T>::async_recv(token)` with `void(error_code, TypedReceived<T>)`. What was
+// received is valid until the next receive on the receiver.
 //
 // Completion  An event, `closed`, and losses are values, as in the blocking forms. The only error is
 //             boost::asio::error::operation_aborted: the operation was cancelled, or its receiver destroyed.
@@ -14,23 +15,22 @@
 //             it is Asio's system executor, which has threads of its own. Nothing is ever run inline, neither in
 //             the call of `async_recv` nor in a publisher. Waiting counts as outstanding work.
 // Allocator   The handler's associated allocator, else one that recycles. The library itself allocates nothing in
-// steady
-//             receiving; what the executor allocates to be posted to from a foreign thread is the executor's.
+//             steady receiving; what the executor allocates to be posted to from a foreign thread is the executor's.
 // Cancel      The handler's cancellation slot, any type of cancellation. The event is taken at the last moment, right
 //             before the handler is called: a receive that was cancelled before that has taken none, whether or not one
 //             was there, and the next receive gets it, and is told of what was missed. So `a || b` loses nothing.
 // Threads     A receive that waits uses the receiver; until it completes, do nothing else with the receiver but
 //             destroy it. Emit cancellation where the handler's executor allows, as Asio demands for any operation.
-// Lifetime    A context must not be destroyed while a receive waits in it, not even by destroying the coroutine that
-//             waits there: cancel, destroy the receiver or close the bus, and run the context to its end first. The
-//             waiting receive is known to the bus, which would post to the context later.
-//             Memory: should posting fail for want of it, the program ends.
+// Lifetime    A context that is destroyed while a receive waits in it ends that receive, as it does every operation:
+//             the handler is destroyed and not called, nothing is taken. Publishers may go on meanwhile.
+// Memory      Should posting fail for want of it, the program ends.
 // Cost        A receive that finds something posts once. One that waits is posted by the publisher that ends the
 //             wait; a burst costs one such post. To receive a burst cheaply, await once and drain with `try_recv`, or
 //             use the batch form.
 #pragma once
 
 #include <bus/detail/async.hpp>
+#include <bus/typed.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_allocator.hpp>
@@ -38,25 +38,131 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/compose.hpp>
 #include <boost/asio/error.hpp>
+#include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
+#include <boost/intrusive/list.hpp>
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <type_traits>
 #include <utility>
 
 namespace bus {
 namespace detail {
 
+/// An asynchronous receive, as its context knows it while it waits.
+class ContextWait : public AsyncWait, public boost::intrusive::list_base_hook<> {
+ public:
+  /// Returns: whether it was still the receiver's, and is now the caller's.
+  virtual bool withdraw() noexcept = 0;
+
+  /// Ends the operation without calling its handler.
+  virtual void destroy() noexcept = 0;
+
+ protected:
+  ~ContextWait() = default;
+};
+
+/// The receives that wait in one execution context, which must not outlive it.
+///
+/// A wait is in the list from before it is armed until whoever took it out of its receiver has left it here again.
+/// When the context ends, the waits that are still their receivers' are withdrawn; those that somebody has taken are
+/// about to arrive, and are waited for.
+///
+/// Threads: any. No lock is held while foreign code runs.
+class ContextWaits final : public boost::asio::execution_context::service {
+ public:
+  using key_type = ContextWaits;
+  static inline boost::asio::execution_context::id id;
+
+  explicit ContextWaits(boost::asio::execution_context& context) : service(context) {}
+
+  /// Returns: false if the context is ending; the wait is then not in the list.
+  bool enter(ContextWait& wait) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (ending_) return false;
+    waits_.push_back(wait);
+    return true;
+  }
+
+  /// Takes a wait out to post it; `posted` follows. Returns: false if the context is ending; the wait is then the
+  /// context's to destroy.
+  bool leave_to_post(ContextWait& wait) noexcept {
+    const std::lock_guard lock(mutex_);
+    waits_.erase(waits_.iterator_to(wait));
+    if (ending_) {
+      ended_.push_back(wait);
+      changed_.notify_all();
+      return false;
+    }
+    ++posting_;
+    return true;
+  }
+
+  void posted() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (--posting_ == 0 && ending_) changed_.notify_all();
+  }
+
+ private:
+  using List = boost::intrusive::list<ContextWait>;
+
+  void shutdown() noexcept override {
+    std::unique_lock lock(mutex_);
+    ending_ = true;
+    for (auto wait = waits_.begin(); wait != waits_.end();) {
+      ContextWait& one = *wait++;
+      if (!one.withdraw()) continue;
+      waits_.erase(waits_.iterator_to(one));
+      ended_.push_back(one);
+    }
+    while (!waits_.empty() || !ended_.empty() || posting_ != 0) {
+      if (ended_.empty()) {
+        changed_.wait(lock);
+        continue;
+      }
+      ContextWait& one = ended_.front();
+      ended_.pop_front();
+      lock.unlock();
+      one.destroy();  // with the handler may go a coroutine, a receiver, a bus that wakes others of this list
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  List waits_;
+  List ended_;
+  std::size_t posting_ = 0;
+  bool ending_ = false;
+};
+
+/// Returns: where receives wait that `executor` will go on with; nullptr if it has no context that could end.
+template <class Executor>
+ContextWaits* context_waits(const Executor& executor) {
+  if constexpr (boost::asio::can_query_v<const Executor&, boost::asio::execution::context_t>) {
+    return &boost::asio::use_service<ContextWaits>(
+        static_cast<boost::asio::execution_context&>(boost::asio::query(executor, boost::asio::execution::context)));
+  } else {
+    return nullptr;
+  }
+}
+
 /// One asynchronous receive, from its call to its completion.
 ///
 /// It belongs to the receiver while it waits, to whoever takes it out from there, then to the function that is
 /// posted to its executor, and so always to one of them.
 template <class Result, class Handler>
-class AsyncReceive final : public AsyncWait {
+class AsyncReceive final : public ContextWait {
  public:
   static void start(Receiver& receiver, std::size_t max, Handler handler) {
     const auto allocator = boost::asio::get_associated_allocator(handler, boost::asio::recycling_allocator<void>());
@@ -77,18 +183,25 @@ class AsyncReceive final : public AsyncWait {
     }
     Owner owner(self);
     self->listen_for_cancellation();
-    owner.release();
     if (AsyncAccess::ready(*self->state_)) {
-      self->resume(Reason::look_again);
+      owner.release();
+      self->post(Reason::look_again);
     } else {
-      AsyncAccess::arm(*self->state_, *self);
+      wait(std::move(owner));
     }
   }
 
   void resume(Reason reason) noexcept override {
-    const Work executor = executor_;
-    boost::asio::post(executor, boost::asio::bind_allocator(allocator_, GoOn{Owner(this), reason}));
+    ContextWaits* const waits = waits_;
+    if (waits == nullptr) return post(reason);
+    if (!waits->leave_to_post(*this)) return;
+    post(reason);
+    waits->posted();
   }
+
+  bool withdraw() noexcept override { return AsyncAccess::take(*state_) != nullptr; }
+
+  void destroy() noexcept override { Destroy()(this); }
 
  private:
   using Executor = boost::asio::associated_executor_t<Handler>;
@@ -136,6 +249,19 @@ class AsyncReceive final : public AsyncWait {
     });
   }
 
+  void post(Reason reason) noexcept {
+    const Work executor = executor_;
+    boost::asio::post(executor, boost::asio::bind_allocator(allocator_, GoOn{Owner(this), reason}));
+  }
+
+  /// Waits for the next publish or close.
+  static void wait(Owner self) {
+    if (self->waits_ == nullptr) self->waits_ = context_waits(self->executor_);
+    if (self->waits_ != nullptr && !self->waits_->enter(*self)) return;
+    ReceiverState& state = *self->state_;
+    AsyncAccess::arm(state, *self.release());
+  }
+
   /// In the handler's executor.
   static void go_on(Owner self, Reason reason) {
     ReceiverState& state = *self->state_;
@@ -148,7 +274,7 @@ class AsyncReceive final : public AsyncWait {
       return complete(std::move(self), error_code(), got);
     }
     if (self->cancelled_) return complete(std::move(self), boost::asio::error::operation_aborted, Result());
-    AsyncAccess::arm(state, *self.release());
+    wait(std::move(self));
   }
 
   /// Gives all memory back before it calls the handler, which may begin the next operation in it.
@@ -169,6 +295,7 @@ class AsyncReceive final : public AsyncWait {
   Allocator allocator_;
   Work executor_;
   ReceiverState* state_;
+  ContextWaits* waits_ = nullptr;
 };
 
 }  // namespace detail
@@ -192,6 +319,24 @@ auto Receiver::async_recv_batch(std::size_t max, CompletionToken&& token) {
         detail::AsyncReceive<Batch, decltype(handler)>::start(*self, most, std::move(handler));
       },
       token, this, max);
+}
+
+/// Threads, executor, cancellation: as `Receiver::async_recv`, which it calls until there is a T; leave the receiver
+/// where it is until then. Errors: what `Schema<T>::decode` throws comes out of the executor, as from any handler.
+template <HasSchema T>
+template <class CompletionToken>
+auto TypedReceiver<T>::async_recv(CompletionToken&& token) {
+  return boost::asio::async_compose<CompletionToken, void(error_code, TypedReceived<T>)>(
+      [receiver = this, begun = false](auto& self, error_code code = {}, Received received = {}) mutable {
+        TypedReceived<T> got;
+        if (!std::exchange(begun, true)) {
+          self.reset_cancellation_state(boost::asio::enable_total_cancellation());
+        } else if (code || receiver->accept(received, got)) {
+          return self.complete(code, std::move(got));
+        }
+        receiver->receiver_.async_recv(std::move(self));
+      },
+      token);
 }
 
 }  // namespace bus

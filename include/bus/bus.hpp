@@ -261,6 +261,8 @@ class Receiver {
   Batch recv_batch(std::size_t max = max_batch) noexcept;
   Batch recv_batch(std::size_t max, std::stop_token stop) noexcept;
   Batch recv_batch_until(std::chrono::steady_clock::time_point deadline, std::size_t max = max_batch) noexcept;
+  Batch recv_batch_until(std::chrono::steady_clock::time_point deadline, std::size_t max,
+                         std::stop_token stop) noexcept;
 
   /// The next event, for a Boost.Asio completion token of signature `void(error_code, Received)`.
   /// Defined in <bus/asio.hpp>, which says the rest.
@@ -273,6 +275,9 @@ class Receiver {
 
   std::string_view name() const noexcept;
   ReceiverStats stats() const;
+
+  /// Events retained and not yet looked at. Cost: O(1), no allocation.
+  std::uint64_t pending() const noexcept;
 
  private:
   friend class Bus;
@@ -352,7 +357,7 @@ class Bus {
   /// is being published may or may not be called for it.
   /// Threads:  any. Returns: a handle that detaches when destroyed.
   /// Lifetime: the event is valid during the call only.
-  /// Errors:   throws std::invalid_argument (the name), std::bad_alloc.
+  /// Errors:   throws std::invalid_argument (the name, or a function that is empty), std::bad_alloc.
   [[nodiscard]] Observer observe(std::string_view name, std::function<void(const Event&)> function);
 
   /// No publish succeeds any more; receivers get what is retained, then `closed`; sleepers wake.

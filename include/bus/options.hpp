@@ -15,7 +15,8 @@
 
 namespace bus {
 
-/// Where the library takes the time from. The default is the system's.
+/// Where time stamps and the throttle of warnings take the time from. The default is the system's. Deadlines are points
+/// of std::chrono::steady_clock itself, as a thread can sleep until no other's.
 /// Threads: every function may be called from any thread at the same time.
 class Clock {
  public:
@@ -30,21 +31,21 @@ class Clock {
 
 /// Whether events carry the time of their publication.
 enum class Timestamps : std::uint8_t {
-  none,     ///< costs nothing
-  coarse,   ///< to the tick of the kernel (1 to 4 ms); a few ns a publish
+  none,  ///< costs nothing
+  coarse,  ///< to the tick of the kernel (1 to 4 ms); a few ns a publish
   precise,  ///< to the ns; about the cost of three to four publishes
 };
 
 /// Something a host may want to put in its own log. Never carries a payload.
 struct Warning {
   enum class Kind : std::uint8_t {
-    lagged,          ///< `subject` is a receiver that missed `count` events
-    nodes_grew,      ///< the node pool has grown `count` times: many senders, or users hold events
+    lagged,  ///< `subject` is a receiver that missed `count` events
+    nodes_grew,  ///< the node pool has grown `count` times: many senders, or users hold events
     observer_threw,  ///< `subject` is an observer that threw `count` times so far
-    names_folded,    ///< more distinct names than are told apart; `subject` is counted as "other"
+    names_folded,  ///< more distinct names than are told apart; `subject` is counted as "other"
   };
   Kind kind{};
-  std::string_view subject;      ///< a subscriber's or observer's name
+  std::string_view subject;  ///< a subscriber's or observer's name
   std::uint64_t count = 0;
   std::uint64_t suppressed = 0;  ///< warnings swallowed by the throttle since the last one told
 };
@@ -76,7 +77,7 @@ struct BusOptions {
 
 /// How a receiver that finds nothing waits in `recv` and `recv_until`.
 enum class Waiting : std::uint8_t {
-  spin,   ///< burns its core; lowest latency; nothing for the publisher to do
+  spin,  ///< burns its core; lowest latency; nothing for the publisher to do
   yield,  ///< spins briefly, then offers its core to others each round; nothing for the publisher to do
   park,  ///< spins as long as that has lately been worth it, then sleeps; the publisher that ends a lull pays one wake
 };

@@ -155,6 +155,7 @@ class Payload {
     detail::copy_words(storage_, other.storage_, in_place_bytes / sizeof(std::uint64_t));
     size_ = other.size_;
     kind_ = other.kind_;
+    wipe_ = other.wipe_;
   }
   void copy_from(const Payload& other) noexcept {
     copy_bits(other);
@@ -164,6 +165,7 @@ class Payload {
     copy_bits(other);
     other.size_ = 0;
     other.kind_ = Kind::in_place;
+    other.wipe_ = false;
   }
   void drop() noexcept {
     if (is_shared()) release_block(block());
@@ -178,8 +180,9 @@ class Payload {
   alignas(8) std::byte storage_[in_place_bytes];
   std::uint32_t size_ = 0;
   Kind kind_ = Kind::in_place;
+  bool wipe_ = false;  // of contents in place: `encoded` may need a block for them; a block has its own
 };
-static_assert(sizeof(Payload) == 56);
+static_assert(sizeof(Payload) == 56 && sizeof(void*) == 8);
 
 template <class T>
 struct Payload::ObjectBlock : Block {

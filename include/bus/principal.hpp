@@ -25,7 +25,7 @@ class Principal {
   /// The system itself.
   constexpr Principal() noexcept = default;
 
-  /// A principal written in the program.
+  /// A principal written in the program; at most 23 bytes in a constant expression.
   /// Errors: throws std::invalid_argument, naming the principal and the rule it breaks.
   template <std::size_t N>
   constexpr Principal(const char (&literal)[N])  // NOLINT(google-explicit-constructor)

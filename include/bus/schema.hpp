@@ -49,7 +49,8 @@ concept HasSchema =
     };
 
 /// The functions of a schema for a type whose bytes are its value: derive from it and add name and version.
-/// The encoding is the object as it lies in memory, so it does not travel between byte orders.
+/// The encoding is the object as it lies in memory, padding included: it does not travel between byte orders, and a
+/// type with padding should fill it, or name it.
 template <class T>
   requires std::is_trivially_copyable_v<T>
 struct PlainSchema {

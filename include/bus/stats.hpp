@@ -9,8 +9,7 @@
 
 namespace bus {
 
-/// One receiver. At any moment at which its bus is quiet,
-/// `delivered + filtered + missed + pending == published`.
+/// One receiver. `delivered + filtered + missed + pending == published`, always; exact when its bus is quiet.
 struct ReceiverStats {
   std::string name;              ///< "untagged" if it has none
   std::uint64_t published = 0;   ///< events since its start

@@ -32,7 +32,7 @@ class Topic {
  public:
   constexpr Topic() noexcept = default;
 
-  /// A topic written in the program; in a constant expression a wrong one does not compile.
+  /// A topic written in the program. In a constant expression it is at most 31 bytes, and a wrong one does not compile.
   /// Errors: throws std::invalid_argument, naming the topic and the rule it breaks.
   template <std::size_t N>
   constexpr Topic(const char (&literal)[N])  // NOLINT(google-explicit-constructor)
@@ -64,7 +64,8 @@ class TopicPattern {
  public:
   constexpr TopicPattern() noexcept = default;
 
-  /// A pattern written in the program; in a constant expression a wrong one does not compile.
+  /// A pattern written in the program. In a constant expression it is at most 31 bytes, and a wrong one does not
+  /// compile.
   /// Errors: throws std::invalid_argument, naming the pattern and the rule it breaks.
   template <std::size_t N>
   constexpr TopicPattern(const char (&literal)[N])  // NOLINT(google-explicit-constructor)

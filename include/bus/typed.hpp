@@ -31,7 +31,7 @@ class [[nodiscard]] TypedReceived {
   TypedReceived() noexcept = default;
 
   /// Whether there is a value.
-  explicit operator bool() const noexcept { return static_cast<bool>(received_); }
+  explicit operator bool() const noexcept { return outcome_ == Outcome::event; }
   const T& operator*() const noexcept { return decoded_ ? *decoded_ : *object_; }
   const T* operator->() const noexcept { return std::addressof(**this); }
 
@@ -40,8 +40,8 @@ class [[nodiscard]] TypedReceived {
   const Message& message() const noexcept { return *received_->template get_if<Message>(); }
 
   std::uint64_t missed() const noexcept { return missed_; }
-  Outcome outcome() const noexcept { return received_.outcome(); }
-  bool closed() const noexcept { return received_.closed(); }
+  Outcome outcome() const noexcept { return outcome_; }
+  bool closed() const noexcept { return outcome_ == Outcome::closed; }
 
   /// As `Received::keep`: keeps the event, and with it a value that was not decoded.
   EventRef keep() const noexcept { return received_.keep(); }
@@ -60,6 +60,7 @@ class [[nodiscard]] TypedReceived {
     return decoded.has_value();
   }
 
+  Outcome outcome_ = Outcome::empty;
   Received received_;
   const T* object_ = nullptr;
   std::optional<T> decoded_;
@@ -76,22 +77,31 @@ class TypedReceiver {
   /// A receiver of no bus: every receive returns closed.
   TypedReceiver() noexcept = default;
 
-  /// As the function of that name in `Receiver`.
-  TypedReceived<T> try_recv() {
-    return next([](Receiver& rx) { return rx.try_recv(); });
-  }
+  /// As the function of that name in `Receiver`. What has to be skipped costs no more than what was there when the
+  /// call began, the deadline passed or the stop was requested.
+  TypedReceived<T> try_recv() { return take_present(Outcome::empty); }
   TypedReceived<T> recv() {
-    return next([](Receiver& rx) { return rx.recv(); });
+    return next([](Receiver& rx) { return rx.recv(); }, [] { return Outcome::empty; });
   }
   TypedReceived<T> recv(std::stop_token stop) {
-    return next([&](Receiver& rx) { return rx.recv(stop); });
+    return next([&](Receiver& rx) { return rx.recv(stop); },
+                [&] { return stop.stop_requested() ? Outcome::stopped : Outcome::empty; });
   }
   TypedReceived<T> recv_until(std::chrono::steady_clock::time_point deadline) {
-    return next([&](Receiver& rx) { return rx.recv_until(deadline); });
+    return recv_until(deadline, std::stop_token());
   }
   TypedReceived<T> recv_until(std::chrono::steady_clock::time_point deadline, std::stop_token stop) {
-    return next([&](Receiver& rx) { return rx.recv_until(deadline, stop); });
+    return next([&](Receiver& rx) { return rx.recv_until(deadline, stop); },
+                [&] {
+                  if (stop.stop_requested()) return Outcome::stopped;
+                  return std::chrono::steady_clock::now() >= deadline ? Outcome::timed_out : Outcome::empty;
+                });
   }
+
+  /// For a Boost.Asio completion token of signature `void(error_code, TypedReceived<T>)`.
+  /// Defined in <bus/asio.hpp>, which says the rest.
+  template <class CompletionToken>
+  auto async_recv(CompletionToken&& token);
 
   /// Messages of the topic that were skipped: of another schema, or bytes that could not be read.
   std::uint64_t mismatched() const noexcept { return mismatched_; }
@@ -106,18 +116,45 @@ class TypedReceiver {
   friend class Typed;
   explicit TypedReceiver(Receiver receiver) noexcept : receiver_(std::move(receiver)) {}
 
-  template <class Receive>
-  TypedReceived<T> next(Receive receive) {
+  /// Receives until there is a T, or something else to say, or `why_end()` is no longer `empty`.
+  template <class Receive, class WhyEnd>
+  TypedReceived<T> next(Receive&& receive, WhyEnd&& why_end) {
     for (;;) {
       TypedReceived<T> got;
-      got.received_ = receive(receiver_);
-      missed_ += got.received_.missed();
-      if (!got || got.read()) {
+      if (accept(receive(receiver_), got)) return got;
+      if (const Outcome why = why_end(); why != Outcome::empty) return take_present(why);
+    }
+  }
+
+  /// A T among what is there now. Returns: `otherwise` if there is none.
+  TypedReceived<T> take_present(Outcome otherwise) {
+    for (std::uint64_t present = 0;;) {
+      TypedReceived<T> got;
+      if (accept(receiver_.try_recv(), got)) {
+        if (got.outcome_ == Outcome::empty) got.outcome_ = otherwise;
+        return got;
+      }
+      if (present == 0) present = receiver_.pending() + 1;
+      if (--present == 0) {
+        got = {};
+        got.outcome_ = otherwise;
         got.missed_ = std::exchange(missed_, 0);
         return got;
       }
-      ++mismatched_;
     }
+  }
+
+  /// Returns: whether `received` is something to return, then in `got`; else it was skipped.
+  bool accept(const Received& received, TypedReceived<T>& got) {
+    got.received_ = received;
+    got.outcome_ = received.outcome();
+    missed_ += received.missed();
+    if (received && !got.read()) {
+      ++mismatched_;
+      return false;
+    }
+    got.missed_ = std::exchange(missed_, 0);
+    return true;
   }
 
   Receiver receiver_;

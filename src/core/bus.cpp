@@ -3,6 +3,8 @@
 
 #include "core/core.hpp"
 
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace bus {
@@ -87,6 +89,7 @@ Observer Bus::observe(std::string_view name, std::function<void(const Event&)> f
   if (const auto wrong = detail::name_fault(name, limits::max_name_bytes); !wrong.empty()) {
     detail::throw_invalid("observer name", name, wrong);
   }
+  if (!function) throw std::invalid_argument("observer \"" + std::string(name) + "\" has an empty function");
   return {core_, &core_->observers.attach(name, std::move(function))};
 }
 

@@ -191,16 +191,19 @@ ReceiverState* Core::subscribe(SubscribeOptions given) {
 }
 
 void Core::unsubscribe(ReceiverState& state) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (std::erase(live_, &state) == 0) return;  // its making failed
-  receiver_count_.fetch_sub(1, sync::relaxed);
-  const ReceiverCounts last = state.counts();
-  NameTotals& totals = state.totals();
-  --totals.receivers;
-  totals.delivered += last.delivered;
-  totals.filtered += last.filtered;
-  totals.missed += last.missed;
-  for (Drain* drain : drains_) drain->note(state);
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::erase(live_, &state) == 0) return;  // done before, or its making failed
+    receiver_count_.fetch_sub(1, sync::relaxed);
+    const ReceiverCounts last = state.counts();
+    NameTotals& totals = state.totals();
+    --totals.receivers;
+    totals.delivered += last.delivered;
+    totals.filtered += last.filtered;
+    totals.missed += last.missed;
+    for (Drain* drain : drains_) drain->note(state);
+  }
+  note_progress();
 }
 
 void Core::Drain::note(const ReceiverState& state) noexcept {
@@ -262,6 +265,10 @@ BusStats Core::stats() {
     sum.filtered += one.filtered;
     sum.missed += one.missed;
     sum.pending = std::max(sum.pending, one.pending);
+  }
+  for (auto& [name, totals] : totals_) {
+    NameStats& sum = stats.names[places[&totals]];
+    sum.missed = totals.missed_told = std::max(totals.missed_told, sum.missed);
   }
   return stats;
 }

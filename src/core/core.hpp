@@ -85,8 +85,9 @@ struct alignas(64) PublisherRecord : EventRing::Publisher, Registry<PublisherRec
 
 /// What others see of a receiver: publishers its announcement and its sleep, `stats` its counters.
 struct alignas(64) ReceiverRecord : EventRing::Announcement, Registry<ReceiverRecord>::Entry {
-  // Written by the receiver with each event, read by snapshots: a line of their own.
-  alignas(64) sync::atomic<std::uint64_t> position{0};
+  // Written by the receiver, read by snapshots: a line of their own. Each only grows, and together they are how far the
+  // receiver has come since its start; so a snapshot of them is never torn.
+  alignas(64) sync::atomic<std::uint64_t> delivered{0};
   sync::atomic<std::uint64_t> filtered{0};
   sync::atomic<std::uint64_t> missed{0};
 
@@ -118,6 +119,8 @@ class Warnings {
 struct NameTotals {
   std::uint64_t receivers = 0;  // alive
   std::uint64_t delivered = 0, filtered = 0, missed = 0;
+  // What was told of `missed`. An event overwritten while its receiver takes it counts as missed until it has.
+  std::uint64_t missed_told = 0;
 };
 
 /// `ReceiverStats` without the name, which costs memory.
@@ -230,7 +233,7 @@ class ReceiverState {
   void abandon() noexcept;
   bool abandoned() const noexcept { return abandoned_.load(sync::acquire); }
 
-  /// Threads: any. Exact when nobody publishes or receives meanwhile.
+  /// Threads: any. They always balance; what is published or received meanwhile may or may not be in them.
   ReceiverCounts counts() const noexcept;
   ReceiverStats stats(const ReceiverCounts& counts) const;
 
@@ -248,7 +251,7 @@ class ReceiverState {
   bool accepts(const Event& event) const noexcept;
   void count_missed() noexcept;
   bool let_run_ahead() noexcept;
-  void count_position() noexcept { record_.position.store(reader_.next.position, sync::relaxed); }
+  void count_delivered(std::uint64_t events) noexcept { record_.delivered.store(delivered_ += events, sync::relaxed); }
   void count_filtered() noexcept { record_.filtered.store(++filtered_, sync::relaxed); }
   void note_closed() noexcept;
   bool spin(const std::chrono::steady_clock::time_point* deadline) noexcept;
@@ -258,9 +261,10 @@ class ReceiverState {
   const CoreRef core_;
   ReceiverRecord& record_;
   EventRing::Reader reader_;
+  std::uint64_t delivered_ = 0;
   std::uint64_t filtered_ = 0;
   std::uint64_t untold_ = 0;
-  std::uint32_t empty_looks_ = 0;         // since the last event
+  std::uint32_t empty_looks_ = 0;  // since the last event
   std::uint32_t looks_before_event_ = ~0U;  // how many there were before it
   const bool selective_;
   bool seen_closed_ = false;

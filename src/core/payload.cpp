@@ -56,7 +56,7 @@ Payload Payload::encoded() const {
   } else {
     room = payload.make_block(bytes);
   }
-  if (is_shared() && block()->wipe.load(sync::relaxed)) payload.wipe_on_release();  // before `encode` may throw
+  if (is_shared() ? block()->wipe.load(sync::relaxed) : wipe_) payload.wipe_on_release();  // before `encode` may throw
   info->encode(object, {room, bytes});
   return payload;
 }
@@ -65,7 +65,11 @@ std::size_t Payload::encoded_size() const { return schema()->encoded_size(object
 
 // sync PAYLOAD-WIPE: relaxed; whoever sets it holds a count, so PAYLOAD-DROP shows it to the last holder.
 void Payload::wipe_on_release() noexcept {
-  if (is_shared()) block()->wipe.store(true, sync::relaxed);
+  if (is_shared()) {
+    block()->wipe.store(true, sync::relaxed);
+  } else {
+    wipe_ = true;
+  }
 }
 
 // sync PAYLOAD-DROP: acq_rel; pairs with itself: the last holder sees what all others did before.

@@ -43,6 +43,7 @@ ReceiverState::ReceiverState(CoreRef core, NameTotals& totals, SubscribeOptions 
       totals_(totals),
       name_(std::move(options.name)),
       number_(number) {
+  record_.delivered.store(0, sync::relaxed);
   record_.filtered.store(0, sync::relaxed);
   record_.missed.store(0, sync::relaxed);
   EventRing& ring = core_->ring;
@@ -52,7 +53,6 @@ ReceiverState::ReceiverState(CoreRef core, NameTotals& totals, SubscribeOptions 
     ring.start(reader_, record_, ring.end());
   }
   start_ = reader_.next.position;
-  count_position();
 }
 
 ReceiverState::~ReceiverState() {
@@ -60,7 +60,6 @@ ReceiverState::~ReceiverState() {
   core_->sleepers.disarm(record_);
   core_->ring.stop(reader_);
   core_->receivers.release(record_);
-  core_->note_progress();
 }
 
 bool ReceiverState::accepts(const Event& event) const noexcept {
@@ -81,9 +80,8 @@ ReceiverState::Scan ReceiverState::scan(Event** found) noexcept {
     }
     if (!selective_ || accepts(**found)) return Scan::event;
     ring.step_over(reader_);
-    count_missed();  // before the position moves past the gap: snapshots must not take the gap for deliveries
+    count_missed();
     count_filtered();
-    count_position();
   }
   return Scan::unfinished;
 }
@@ -100,7 +98,6 @@ void ReceiverState::count_missed() noexcept {
   untold_ += missed;
   missed_ += missed;
   record_.missed.store(missed_, sync::relaxed);
-  count_position();
   core_->warnings.warn(Warning::Kind::lagged, name_, missed);
 }
 
@@ -126,11 +123,11 @@ Received ReceiverState::attempt() noexcept {
     core_->ring.step_over(reader_);
     received.event_ = event;
     received.outcome_ = Outcome::event;
+    count_delivered(1);
   } else {
     received.outcome_ = scanned == Scan::closed ? Outcome::closed : Outcome::empty;
   }
   count_missed();
-  count_position();
   return received;
 }
 
@@ -152,7 +149,7 @@ Batch ReceiverState::attempt_batch(std::size_t max) noexcept {
       batch_[size++] = event;
     }
   }
-  count_position();
+  count_delivered(size - 1);
   batch.events_ = batch_;
   batch.size_ = size;
   return batch;
@@ -257,6 +254,9 @@ void ReceiverState::arm(AsyncWait& wait) noexcept {
 
 void ReceiverState::abandon() noexcept {
   abandoned_.store(true, sync::seq_cst);  // sync WAIT-ABANDON, before WAIT-TAKE
+  // Not left to the destructor: an operation that its executor has yet to run keeps this object, but nothing is owed
+  // to it any more.
+  core_->unsubscribe(*this);
   if (AsyncWait* wait = take_wait()) wait->resume(AsyncWait::Reason::cancelled);
   release();
 }
@@ -264,17 +264,17 @@ void ReceiverState::abandon() noexcept {
 ReceiverCounts ReceiverState::counts() const noexcept {
   const std::uint64_t missed = record_.missed.load(sync::relaxed);
   const std::uint64_t filtered = record_.filtered.load(sync::relaxed);
-  const std::uint64_t position = record_.position.load(sync::relaxed);
+  const std::uint64_t delivered = record_.delivered.load(sync::relaxed);
+  const std::uint64_t position = start_ + delivered + filtered + missed;
   const std::uint64_t end = std::max(position, core_->ring.end().position);
   const std::uint64_t capacity = core_->ring.capacity();
   const std::uint64_t behind = end - position;
-  const std::uint64_t untold = behind > capacity ? behind - capacity : 0;
-  const std::uint64_t passed = position - start_;
+  const std::uint64_t uncounted = behind > capacity ? behind - capacity : 0;
   return {.published = end - start_,
-          .delivered = passed - std::min(passed, missed + filtered),
+          .delivered = delivered,
           .filtered = filtered,
-          .missed = missed + untold,
-          .pending = behind - untold};
+          .missed = missed + uncounted,
+          .pending = behind - uncounted};
 }
 
 ReceiverStats ReceiverState::stats(const ReceiverCounts& counts) const {
@@ -337,6 +337,8 @@ std::string_view Receiver::name() const noexcept { return state_ != nullptr ? st
 
 ReceiverStats Receiver::stats() const { return state_ != nullptr ? state_->stats(state_->counts()) : ReceiverStats{}; }
 
+std::uint64_t Receiver::pending() const noexcept { return state_ != nullptr ? state_->counts().pending : 0; }
+
 Received Receiver::try_recv() noexcept {
   return state_ != nullptr ? state_->try_recv() : detail::AsyncAccess::closed<Received>();
 }
@@ -365,6 +367,11 @@ Batch Receiver::recv_batch(std::size_t max, std::stop_token stop) noexcept {
 
 Batch Receiver::recv_batch_until(std::chrono::steady_clock::time_point deadline, std::size_t max) noexcept {
   return detail::receive_batch(state_, max, &deadline, nullptr);
+}
+
+Batch Receiver::recv_batch_until(std::chrono::steady_clock::time_point deadline, std::size_t max,
+                                 std::stop_token stop) noexcept {
+  return detail::receive_batch(state_, max, &deadline, &stop);
 }
 
 }  // namespace bus

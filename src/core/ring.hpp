@@ -48,6 +48,9 @@ struct RingTraits {
   static constexpr std::uint32_t retire_batch = 64;
   /// How many nodes ahead a publisher asks for their cache lines.
   static constexpr std::uint32_t prefetch_ahead = 10;
+  /// A publisher that has more nodes to fill than this shares them, down to half. It needs a batch; the rest keeps it
+  /// from sharing and taking in turns when a reader at the edge of the ring pins a window now and then.
+  static constexpr std::uint32_t most_free = 4 * retire_batch;
   /// Nodes made with the ring besides its capacity: what one publisher and a few readers keep busy.
   static constexpr std::uint32_t spare_nodes = 2 * retire_batch;
 
@@ -92,7 +95,7 @@ class Ring {
   /// A place in the ring: a position, kept apart into slot and lap so that stepping needs no division.
   struct Place {
     std::uint64_t position = 0;
-    std::uint64_t lap = 1;   // position / capacity + 1; a slot never written has lap 0
+    std::uint64_t lap = 1;  // position / capacity + 1; a slot never written has lap 0
     std::uint32_t slot = 0;  // position % capacity
     std::uint32_t cell = 0;  // where the slot's word is, see `Line`
   };
@@ -113,7 +116,6 @@ class Ring {
     std::uint64_t reclaim_at = 0;  // the tail at which to look at the announcements again
     std::uint64_t oldest_pinned = no_position;  // the lowest position that an earlier look left retired
     std::uint64_t newest_retired = 0;
-    std::uint32_t returned = no_node;  // nodes taken from the shared stack, linked
     Item& item(std::uint64_t i) noexcept { return items[i & mask]; }
   };
 
@@ -320,11 +322,7 @@ class Ring {
   void release(Node& kept) noexcept {
     if (Hook::references(kept).fetch_sub(1, Traits::drop) != 1) return;  // sync NODE-DROP
     Hook::clear(kept);
-    const std::uint32_t index = index_of(kept);
-    std::uint32_t top = returned_.load(sync::relaxed);
-    do {
-      Hook::set_link(kept, top);
-    } while (!returned_.compare_exchange_weak(top, index, Traits::hand_back, sync::relaxed));  // sync NODE-RETURN
+    hand_back(index_of(kept), kept);
   }
 
   // --- The pool ---
@@ -354,8 +352,9 @@ class Ring {
 
  private:
   // A slot's word: lap (39 bits), closed (1), node (24). Laps are compared modulo 2^39: with the smallest ring
-  // at 100 million events a second they repeat after three hours, and only a thread stopped for exactly such a
-  // span, finding the same node, would be misled.
+  // at 100 million events a second they repeat after three hours. A reader or sender that was idle for exactly a
+  // multiple of 2^39 laps would take the slot for its own; one stopped between looking and swapping would besides
+  // have to find the same node there.
   static constexpr unsigned lap_shift = 25;
   static constexpr std::uint64_t closed_bit = std::uint64_t{1} << 24;
   static constexpr std::uint64_t lap_mask = (std::uint64_t{1} << (64 - lap_shift)) - 1;
@@ -464,6 +463,24 @@ class Ring {
     }
     publisher.safe = free;
     publisher.reclaim_at = publisher.tail + Traits::retire_batch;
+    if (publisher.safe - publisher.head > Traits::most_free) share_surplus(publisher);
+  }
+
+  /// A queue grows when readers pin what its publisher retires. What they let go goes to whoever needs nodes next, so
+  /// that all publishers together never have more for it than the readers' windows.
+  [[gnu::noinline]] void share_surplus(Publisher& publisher) noexcept {
+    std::uint32_t first = no_node;
+    Node* last = nullptr;
+    while (publisher.safe - publisher.head > Traits::most_free / 2) {
+      const auto& item = publisher.item(publisher.head++);
+      if (!ours_alone(*item.node)) continue;
+      Hook::set_link(*item.node, first);
+      if (last == nullptr) last = item.node;
+      first = item.index;
+    }
+    if (last != nullptr) hand_back(first, *last);
+    const std::uint64_t held = publisher.tail - publisher.head;
+    if (publisher.mask + 1 > 4 * std::bit_ceil(held)) resize(publisher, 2 * std::bit_ceil(held));
   }
 
   /// Whether nobody keeps the node; if somebody does, the ring's count is given up and the last one out hands
@@ -493,31 +510,46 @@ class Ring {
   static bool make_room(Publisher& publisher, std::uint64_t more) noexcept {
     const std::uint64_t needed = publisher.tail - publisher.head + more;
     if (publisher.items != nullptr && needed <= publisher.mask + 1) return true;
-    const std::uint64_t size = std::bit_ceil(std::max<std::uint64_t>(needed, 2 * Traits::retire_batch));
-    std::unique_ptr<typename Publisher::Item[]> larger(new (std::nothrow) typename Publisher::Item[size]);
-    if (larger == nullptr) return false;
-    for (std::uint64_t i = publisher.head; i != publisher.tail; ++i) larger[i & (size - 1)] = publisher.item(i);
-    publisher.items = std::move(larger);
+    return resize(publisher, std::bit_ceil(std::max<std::uint64_t>(needed, 2 * Traits::retire_batch)));
+  }
+
+  /// Gives the publisher's queue room for `size` items, a power of two and no fewer than are in it.
+  static bool resize(Publisher& publisher, std::uint64_t size) noexcept {
+    std::unique_ptr<typename Publisher::Item[]> items(new (std::nothrow) typename Publisher::Item[size]);
+    if (items == nullptr) return false;
+    for (std::uint64_t i = publisher.head; i != publisher.tail; ++i) items[i & (size - 1)] = publisher.item(i);
+    publisher.items = std::move(items);
     publisher.mask = size - 1;
     return true;
   }
 
+  /// Puts a chain of nodes, linked from `first` to `last`, on the shared stack.
+  void hand_back(std::uint32_t first, Node& last) noexcept {
+    std::uint32_t top = returned_.load(sync::relaxed);
+    do {
+      Hook::set_link(last, top);
+    } while (!returned_.compare_exchange_weak(top, first, Traits::hand_back, sync::relaxed));  // sync NODE-RETURN
+  }
+
+  /// Takes all of the shared stack, as taking one would have to beware of its return meanwhile, and puts back what is
+  /// more than `wanted`.
   bool take_returned(Publisher& publisher, std::uint64_t wanted) noexcept {
-    if (publisher.returned == no_node) {
-      publisher.returned = returned_.exchange(no_node, Traits::take_back);  // sync NODE-RETURN
-    }
-    if (publisher.returned == no_node) return false;
-    for (; wanted != 0 && publisher.returned != no_node; --wanted) {
-      const std::uint32_t index = publisher.returned;
-      publisher.returned = Hook::link(node(index));
+    std::uint32_t index = returned_.exchange(no_node, Traits::take_back);  // sync NODE-RETURN
+    if (index == no_node) return false;
+    for (; wanted != 0 && index != no_node; --wanted) {
+      const std::uint32_t next = Hook::link(node(index));
       give(publisher, index);
+      index = next;
     }
-    // The rest is for whoever needs it next. Should nodes have come back meanwhile, it stays here until then.
     std::uint32_t none = no_node;
-    if (publisher.returned != no_node && returned_.compare_exchange_strong(none, publisher.returned, Traits::hand_back,
-                                                                           sync::relaxed)) {  // sync NODE-RETURN
-      publisher.returned = no_node;
+    if (index == no_node || returned_.compare_exchange_strong(none, index, Traits::hand_back,
+                                                              sync::relaxed)) {  // sync NODE-RETURN
+      return true;
     }
+    // Others came back meanwhile: they go below ours, whose end has to be found.
+    Node* last = &node(index);
+    while (Hook::link(*last) != no_node) last = &node(Hook::link(*last));
+    hand_back(index, *last);
     return true;
   }
 

@@ -4,6 +4,7 @@
 #include <bus/asio.hpp>
 #include <bus/bus.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_allocator.hpp>
@@ -40,6 +41,16 @@
 #include <utility>
 #include <variant>
 #include <vector>
+
+struct Reading {
+  int value = 0;
+};
+
+template <>
+struct bus::Schema<Reading> : bus::PlainSchema<Reading> {
+  static constexpr std::string_view name = "test.reading";
+  static constexpr std::uint32_t version = 1;
+};
 
 namespace {
 
@@ -367,6 +378,16 @@ TEST_F(AsyncRecv, IsAbortedWhenItsReceiverIsDestroyedWithTheEventAlreadyPosted) 
   }
 }
 
+TEST_F(AsyncRecv, OfADestroyedReceiverHoldsNoDrainWhileItWaitsForItsExecutor) {
+  rx.async_recv(here(done));
+  send(1);  // posted
+  rx = {};
+  EXPECT_TRUE(hub->stats().receivers.empty());
+  EXPECT_TRUE(hub->drain(std::chrono::steady_clock::time_point::max()).complete);
+  io.run();
+  EXPECT_TRUE(done.aborted());
+}
+
 TEST_F(AsyncRecv, OfABatchIsAbortedWhenItsReceiverIsDestroyedWithTheEventsAlreadyPosted) {
   std::optional<bus::Receiver> mine(hub->subscribe());
   for (std::uint64_t i = 0; i < 3; ++i) send(i);
@@ -401,6 +422,57 @@ TEST_F(AsyncRecv, ThatNeverCompletesGivesEverythingBackWithItsContext) {
     rx.async_recv(bind_executor(unrun, [held](bus::error_code, bus::Received) {}));
     send(1);  // posted, never run
     EXPECT_EQ(held.use_count(), 2);
+  }
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST_F(AsyncRecv, ThatWaitsEndsWithItsContextAndTakesNothing) {
+  auto held = std::make_shared<int>(0);
+  {
+    asio::io_context ends;
+    rx.async_recv(bind_executor(ends, [held](bus::error_code, bus::Received) { ADD_FAILURE() << "called"; }));
+    EXPECT_EQ(held.use_count(), 2);
+  }
+  EXPECT_EQ(held.use_count(), 1);
+  send(1);
+  EXPECT_EQ(version_of(*rx.try_recv()), 1u);
+}
+
+TEST_F(AsyncRecv, OfACoroutineThatWaitsEndsWithItsContext) {
+  const auto wait = [](bus::Receiver& receiver) -> awaitable<void> {
+    (void)co_await receiver.async_recv(use_awaitable);
+  };
+  {
+    asio::io_context ends;
+    asio::co_spawn(ends, wait(rx), asio::detached);
+    ends.poll();
+  }
+  send(1);
+  EXPECT_EQ(version_of(*rx.try_recv()), 1u);
+}
+
+TEST_F(AsyncRecv, WhoseContextEndsMayTakeItsBusWithIt) {
+  const auto wait = [](std::shared_ptr<bus::Bus>, bus::Receiver receiver) -> awaitable<void> {
+    (void)co_await receiver.async_recv(use_awaitable);
+  };
+  auto shared = std::make_shared<bus::Bus>();
+  const std::weak_ptr<bus::Bus> gone = shared;
+  {
+    asio::io_context ends;
+    for (int i = 0; i < 3; ++i) asio::co_spawn(ends, wait(shared, shared->subscribe()), asio::detached);
+    ends.poll();
+    shared.reset();
+    EXPECT_FALSE(gone.expired());
+  }
+  EXPECT_TRUE(gone.expired());
+}
+
+TEST_F(AsyncRecv, KnowsTheContextOfAnExecutorOfAnyType) {
+  auto held = std::make_shared<int>(0);
+  {
+    asio::io_context ends;
+    const asio::any_io_executor erased = asio::make_strand(ends);
+    rx.async_recv(bind_executor(erased, [held](bus::error_code, bus::Received) {}));
   }
   EXPECT_EQ(held.use_count(), 1);
 }
@@ -846,6 +918,109 @@ TEST(AsyncReceivers, OfACoroutineMayBeResumedByAnyThreadOfAPool) {
   publisher.join();
   expect_balance(reader, events);
   EXPECT_EQ(reader.missed, 0u);
+}
+
+TEST(AsyncReceivers, OfContextsThatEndAtAnyMomentLoseNothing) {
+  constexpr std::uint64_t contexts = 300;
+  bus::Bus hub{{.capacity = 1024}};
+  bus::Receiver rx = hub.subscribe();
+  std::atomic<bool> stop = false;
+  std::jthread publisher([&] {
+    while (!stop.load()) {
+      EXPECT_TRUE(hub.send(ConfigUpdated{}));
+      std::this_thread::yield();
+    }
+  });
+  std::uint64_t delivered = 0;
+  std::uint64_t missed = 0;
+  for (std::uint64_t i = 0; i < contexts; ++i) {
+    asio::io_context ends;
+    for (bool more = true; more;) {
+      bool called = false;
+      rx.async_recv(bind_executor(ends, [&](bus::error_code, bus::Received got) {
+        called = true;
+        delivered += got ? 1 : 0;
+        missed += got.missed();
+      }));
+      for (std::uint64_t turns = 0; turns < i % 5 && !called; ++turns) ends.poll();
+      more = called && delivered % 8 != 0;
+    }
+  }
+  stop = true;
+  publisher.join();
+  while (const auto got = rx.try_recv()) {
+    ++delivered;
+    missed += got.missed();
+  }
+  EXPECT_EQ(delivered + missed, hub.stats().published);
+}
+
+// --- Typed ---
+
+TEST(AsyncTyped, SkipsWhatIsNotOfItsTypeAndTellsWhatWasMissed) {
+  bus::Bus hub{{.capacity = 4}};
+  auto readings = hub.typed<Reading>("test.reading");
+  auto rx = readings.subscribe();
+  asio::io_context io;
+  std::vector<int> values;
+  std::uint64_t missed = 0;
+  const auto note = [&](bus::error_code code, const bus::TypedReceived<Reading>& got) {
+    EXPECT_FALSE(code);
+    values.push_back(got ? got->value : -1);
+    missed += got.missed();
+  };
+  rx.async_recv(bind_executor(io, note));
+  io.poll();
+  EXPECT_TRUE(values.empty());
+  for (int i = 0; i < 3; ++i)
+    ASSERT_TRUE(hub.send(bus::Message{"test.reading", {}, bus::Payload::copy("not a reading")}));
+  io.poll();
+  EXPECT_TRUE(values.empty()) << "it goes on waiting";
+  EXPECT_EQ(rx.mismatched(), 3u);
+  for (int i = 1; i <= 6; ++i) ASSERT_TRUE(readings.send(Reading{i}));
+  io.poll();
+  EXPECT_EQ(values, std::vector{3});
+  EXPECT_EQ(missed, 2u);
+}
+
+TEST(AsyncTyped, IsCompletedWithClosedAndMayBeCancelled) {
+  bus::Bus hub;
+  auto rx = hub.typed<Reading>("test.reading").subscribe();
+  asio::io_context io;
+  asio::cancellation_signal signal;
+  std::vector<bus::error_code> codes;
+  std::vector<bool> closed;
+  const auto note = [&](bus::error_code code, const bus::TypedReceived<Reading>& got) {
+    codes.push_back(code);
+    closed.push_back(got.closed());
+  };
+  rx.async_recv(asio::bind_cancellation_slot(signal.slot(), bind_executor(io, note)));
+  io.poll();
+  signal.emit(asio::cancellation_type::total);
+  io.restart();
+  io.poll();
+  rx.async_recv(bind_executor(io, note));
+  hub.close();
+  io.restart();
+  io.run();
+  EXPECT_EQ(codes, (std::vector<bus::error_code>{asio::error::operation_aborted, bus::error_code()}));
+  EXPECT_EQ(closed, (std::vector{false, true}));
+}
+
+TEST(AsyncTyped, IsAwaited) {
+  bus::Bus hub;
+  auto readings = hub.typed<Reading>("test.reading");
+  auto rx = readings.subscribe();
+  ASSERT_TRUE(readings.send(Reading{7}));
+  asio::io_context io;
+  int value = 0;
+  const auto read = [&]() -> awaitable<void> {
+    const auto got = co_await rx.async_recv(use_awaitable);
+    value = got->value;
+  };
+  asio::co_spawn(io, read, asio::detached);
+  io.run();
+  EXPECT_EQ(value, 7);
 }
 
 }  // namespace

@@ -117,6 +117,13 @@ TEST(Observer, a_name_that_is_too_long_or_holds_a_space_is_refused) {
   }
 }
 
+TEST(Observer, must_be_a_function) {
+  bus::Bus hub;
+  EXPECT_THROW((void)hub.observe("hollow", {}), std::invalid_argument);
+  publish(hub, 1);
+  EXPECT_EQ(hub.stats().observer_exceptions, 0U);
+}
+
 TEST(Observer, may_be_destroyed_after_the_bus) {
   const auto alive = std::make_shared<int>();
   bus::Observer watching;

@@ -74,6 +74,13 @@ struct Note {
   std::string text;
 };
 
+constexpr std::string_view secret = "a secret of thirty-one letters.";
+
+/// Lies in place, but takes a block once encoded.
+struct Wide {
+  std::uint64_t value = 0;
+};
+
 /// Throws when copied, and when encoded.
 struct Bad {
   Bad() = default;
@@ -98,6 +105,17 @@ struct Schema<Note> {
     std::memcpy(out.data(), note.text.data(), note.text.size());
   }
   static result<Note> decode(std::span<const std::byte>) { return make_error_code(errc::decode_failed); }
+};
+template <>
+struct Schema<Wide> {
+  static constexpr std::string_view name = "test.wide";
+  static constexpr std::uint32_t version = 1;
+  static std::size_t size(const Wide&) { return 200; }
+  static void encode(const Wide&, std::span<std::byte> out) {
+    // At the end: the allocator writes into the front of what it gets back.
+    std::ranges::copy(std::as_bytes(std::span(secret)), out.end() - std::ssize(secret));
+  }
+  static result<Wide> decode(std::span<const std::byte>) { return make_error_code(errc::decode_failed); }
 };
 template <>
 struct Schema<Bad> {
@@ -199,8 +217,6 @@ TEST(PayloadMemory, is_given_back_when_encoding_throws) {
 
 // --- Wiping ---
 
-constexpr std::string_view secret = "a secret of thirty-one letters.";
-
 /// How many blocks come back with the secret in them when `payload` is dropped.
 int blocks_left_readable(Payload payload) {
   heap.needle = secret;
@@ -267,6 +283,9 @@ TEST(PayloadMemory, is_wiped_by_a_bus_with_amnesia_and_by_no_other) {
 TEST(PayloadMemory, of_the_encoding_is_wiped_if_that_of_the_object_is) {
   EXPECT_EQ(blocks_left_readable(secret_object<1>().encoded()), 1);
   EXPECT_EQ(blocks_left_readable(wiping(secret_object<1>()).encoded()), 0);
+  const Payload in_place = Payload::object(Wide{1});
+  EXPECT_EQ(blocks_left_readable(in_place.encoded()), 1);
+  EXPECT_EQ(blocks_left_readable(wiping(Payload(in_place)).encoded()), 0);
 }
 
 }  // namespace

@@ -553,6 +553,34 @@ TEST(ReceiverKeep, nodes_of_kept_events_come_back_for_reuse) {
   EXPECT_EQ(hub.stats().node_growths, before.node_growths);
 }
 
+/// What readers pinned of one sender serves the next one once they let go.
+TEST(Bus7, senders_share_what_readers_let_go) {
+  constexpr int readers = 32;
+  constexpr int window = 64;
+  bus::Bus hub{{.capacity = 2}};
+  const auto let_readers_pin_what = [&](bus::Sender& sends) {
+    std::vector<bus::Receiver> pinning;
+    for (int i = 0; i < readers; ++i) {
+      pinning.push_back(hub.subscribe());
+      publish(sends, 1);
+      EXPECT_TRUE(pinning.back().try_recv());
+      publish(sends, window);
+    }
+    const auto nodes = hub.stats().nodes;
+    pinning.clear();
+    publish(sends, 3 * window);
+    return nodes;
+  };
+  std::vector<bus::Sender> senders;
+  std::uint64_t most = 0;
+  for (int i = 0; i < 8; ++i) {
+    senders.push_back(hub.sender());
+    most = std::max(most, let_readers_pin_what(senders.back()));
+  }
+  EXPECT_GT(most, readers * (window - 2) + 2U) << "nothing was pinned";
+  EXPECT_LT(most, 2 * readers * window + 8 * 320U) << "each sender keeps what was pinned of it";
+}
+
 TEST(ReceiverKeep, references_dropped_in_other_threads_come_back_too) {
   bus::Bus hub{{.capacity = 4}};
   auto rx = hub.subscribe();

@@ -336,6 +336,41 @@ TEST(Typed, a_decoding_that_throws_spends_its_message_and_no_loss) {
   Scripted::decode = nullptr;
 }
 
+/// A flood: whoever reads what cannot be decoded finds more of it behind.
+TEST(Typed, a_flood_of_what_has_to_be_skipped_holds_no_receive) {
+  Bus hub{{.capacity = 8}};
+  auto rx = hub.typed<Scripted>("t").subscribe();
+  int decoded = 0;
+  const auto bad = [&] { ASSERT_TRUE(hub.send(Message{"t", {}, Payload::copy("bad")})); };
+  Scripted::decode = [&]() -> result<Scripted> {
+    bad();
+    if (++decoded == 100'000) hub.close();
+    return make_error_code(errc::decode_failed);
+  };
+  const auto no_time = std::chrono::steady_clock::now();
+  std::stop_source stop;
+  for (int i = 0; i < 3; ++i) bad();
+  EXPECT_EQ(rx.try_recv().outcome(), Outcome::empty);
+  EXPECT_EQ(rx.recv_until(no_time).outcome(), Outcome::timed_out);
+  stop.request_stop();
+  EXPECT_EQ(rx.recv(stop.get_token()).outcome(), Outcome::stopped);
+  EXPECT_EQ(rx.recv_until(no_time + std::chrono::hours(1), stop.get_token()).outcome(), Outcome::stopped);
+  EXPECT_LT(decoded, 100);
+  EXPECT_EQ(rx.mismatched(), static_cast<std::uint64_t>(decoded));
+  Scripted::decode = nullptr;
+}
+
+TEST(Typed, a_value_behind_what_has_to_be_skipped_wins_over_a_deadline_that_has_passed) {
+  Bus hub;
+  auto typed = hub.typed<Reading>("t");
+  auto rx = typed.subscribe();
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(hub.send(Message{"t", {}, Payload::copy("bad")}));
+  ASSERT_TRUE(typed.send(Reading{9}));
+  const auto got = rx.recv_until(std::chrono::steady_clock::time_point());
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->value, 9U);
+}
+
 TEST(Typed, a_kept_event_keeps_the_value) {
   Bus hub({.capacity = 2});
   auto typed = hub.typed<Reading>(readings);
