@@ -14,7 +14,7 @@ inline constexpr std::uint64_t max_capacity = 1'048'576;
 
 inline constexpr std::size_t max_topic_bytes = 255;
 inline constexpr std::size_t max_topic_segments = 20;
-inline constexpr std::size_t max_principal_bytes = 255;
+inline constexpr std::size_t max_principal_bytes = 128;
 
 /// Names of subscribers, observers and services: they become metric labels.
 inline constexpr std::size_t max_name_bytes = 64;

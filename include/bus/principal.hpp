@@ -17,7 +17,7 @@ enum class PrincipalClass : unsigned char { system, agent, user };
 /// The class as it appears in metrics: "system", "agent" or "user".
 std::string_view to_string(PrincipalClass c) noexcept;
 
-/// On whose behalf a message is sent: 1 to 255 bytes without spaces or control bytes. None is the system.
+/// On whose behalf a message is sent: 1 to 128 bytes without spaces or control bytes. None is the system.
 /// Up to 23 bytes are held in place: copying such a principal shares nothing.
 /// Threads: distinct objects may be used at the same time.
 class Principal {
@@ -65,7 +65,7 @@ namespace detail {
 /// Which rule `text` breaks as a name of at most `most` bytes, one of the two limits; empty when it breaks none.
 constexpr std::string_view name_fault(std::string_view text, std::size_t most) noexcept {
   if (text.size() > most) {
-    return most == limits::max_name_bytes ? "it is longer than 64 bytes" : "it is longer than 255 bytes";
+    return most == limits::max_name_bytes ? "it is longer than 64 bytes" : "it is longer than 128 bytes";
   }
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);

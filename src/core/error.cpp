@@ -12,7 +12,7 @@ const char* describe(int value) noexcept {
     case errc::closed: return "the bus is closed";
     case errc::topic_invalid: return "the topic is empty or breaks the grammar of topics";
     case errc::pattern_invalid: return "the pattern is empty or breaks the grammar of patterns";
-    case errc::principal_invalid: return "the principal is longer than 255 bytes or holds a space or a control byte";
+    case errc::principal_invalid: return "the principal is longer than 128 bytes or holds a space or a control byte";
     case errc::payload_too_large: return "the payload is larger than the bus accepts";
     case errc::name_invalid: return "the name is longer than 64 bytes or holds a space or a control byte";
     case errc::nodes_exhausted: return "so many events are being held that the ring has no node left";
