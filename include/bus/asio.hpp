@@ -160,16 +160,17 @@ ContextWaits* context_waits(const Executor& executor) {
 /// One asynchronous receive, from its call to its completion.
 ///
 /// It belongs to the receiver while it waits, to whoever takes it out from there, then to the function that is
-/// posted to its executor, and so always to one of them.
-template <class Result, class Handler>
+/// posted to its executor, and so always to one of them. `Access` reaches the receiver's state.
+template <class Access, class Result, class Handler>
 class AsyncReceive final : public ContextWait {
  public:
-  static void start(Receiver& receiver, std::size_t max, Handler handler) {
+  template <class Reader>
+  static void start(Reader& receiver, std::size_t max, Handler handler) {
     const auto allocator = boost::asio::get_associated_allocator(handler, boost::asio::recycling_allocator<void>());
-    if (!AsyncAccess::has_state(receiver)) {
+    if (!Access::has_state(receiver)) {
       const auto executor = boost::asio::get_associated_executor(handler);
       boost::asio::post(executor, boost::asio::bind_allocator(allocator, [handler = std::move(handler)]() mutable {
-                          std::move(handler)(error_code(), AsyncAccess::closed<Result>());
+                          std::move(handler)(error_code(), Access::template closed<Result>());
                         }));
       return;
     }
@@ -183,7 +184,7 @@ class AsyncReceive final : public ContextWait {
     }
     Owner owner(self);
     self->listen_for_cancellation();
-    if (AsyncAccess::ready(*self->state_)) {
+    if (Access::ready(*self->state_)) {
       owner.release();
       self->post(Reason::look_again);
     } else {
@@ -199,11 +200,12 @@ class AsyncReceive final : public ContextWait {
     waits->posted();
   }
 
-  bool withdraw() noexcept override { return AsyncAccess::take(*state_) != nullptr; }
+  bool withdraw() noexcept override { return Access::take(*state_) != nullptr; }
 
   void destroy() noexcept override { Destroy()(this); }
 
  private:
+  using State = typename Access::State;
   using Executor = boost::asio::associated_executor_t<Handler>;
   using Allocator = boost::asio::associated_allocator_t<Handler, boost::asio::recycling_allocator<void>>;
   using Memory = typename std::allocator_traits<Allocator>::template rebind_alloc<AsyncReceive>;
@@ -226,16 +228,17 @@ class AsyncReceive final : public ContextWait {
     void operator()() { self->go_on(std::move(self), reason); }
   };
 
-  AsyncReceive(Receiver& receiver, std::size_t max, Handler&& handler, const Allocator& allocator)
+  template <class Reader>
+  AsyncReceive(Reader& receiver, std::size_t max, Handler&& handler, const Allocator& allocator)
       : max_(max),
         handler_(std::move(handler)),
         allocator_(allocator),
         executor_(boost::asio::prefer(boost::asio::get_associated_executor(handler_),
                                       boost::asio::execution::outstanding_work.tracked)),
-        state_(AsyncAccess::retain(receiver)) {}
+        state_(Access::retain(receiver)) {}
 
   ~AsyncReceive() {
-    if (state_ != nullptr) AsyncAccess::release(state_);
+    if (state_ != nullptr) Access::release(state_);
   }
 
   /// The slot's handler runs where the operation's own steps run, so not at the same time; `complete` takes it away.
@@ -245,7 +248,7 @@ class AsyncReceive final : public ContextWait {
     slot.assign([this](boost::asio::cancellation_type_t type) {
       if (type == boost::asio::cancellation_type_t::none) return;
       cancelled_ = true;
-      if (AsyncWait* wait = AsyncAccess::take(*state_)) wait->resume(Reason::cancelled);
+      if (AsyncWait* wait = Access::take(*state_)) wait->resume(Reason::cancelled);
     });
   }
 
@@ -258,19 +261,19 @@ class AsyncReceive final : public ContextWait {
   static void wait(Owner self) {
     if (self->waits_ == nullptr) self->waits_ = context_waits(self->executor_);
     if (self->waits_ != nullptr && !self->waits_->enter(*self)) return;
-    ReceiverState& state = *self->state_;
-    AsyncAccess::arm(state, *self.release());
+    State& state = *self->state_;
+    Access::arm(state, *self.release());
   }
 
   /// In the handler's executor.
   static void go_on(Owner self, Reason reason) {
-    ReceiverState& state = *self->state_;
-    if (reason == Reason::cancelled || self->cancelled_ || AsyncAccess::abandoned(state)) {
+    State& state = *self->state_;
+    if (reason == Reason::cancelled || self->cancelled_ || Access::abandoned(state)) {
       return complete(std::move(self), boost::asio::error::operation_aborted, Result());
     }
-    Result got = AsyncAccess::attempt<Result>(state, self->max_);
+    Result got = Access::template attempt<Result>(state, self->max_);
     if (got.outcome() != Outcome::empty) {
-      AsyncAccess::tell_missed(state, got);
+      Access::tell_missed(state, got);
       return complete(std::move(self), error_code(), got);
     }
     if (self->cancelled_) return complete(std::move(self), boost::asio::error::operation_aborted, Result());
@@ -283,8 +286,7 @@ class AsyncReceive final : public ContextWait {
     Handler handler(std::move(self->handler_));
     [[maybe_unused]] const Work work(self->executor_);  // counts until the handler has run
     // What was received lies in the receiver, which somebody may destroy while the handler looks at it.
-    const std::unique_ptr<ReceiverState, void (*)(ReceiverState*)> state(std::exchange(self->state_, nullptr),
-                                                                         &AsyncAccess::release);
+    const std::unique_ptr<State, void (*)(State*)> state(std::exchange(self->state_, nullptr), &Access::release);
     self.reset();
     std::move(handler)(code, std::move(got));
   }
@@ -294,7 +296,7 @@ class AsyncReceive final : public ContextWait {
   Handler handler_;
   Allocator allocator_;
   Work executor_;
-  ReceiverState* state_;
+  State* state_;
   ContextWaits* waits_ = nullptr;
 };
 
@@ -306,7 +308,7 @@ template <class CompletionToken>
 auto Receiver::async_recv(CompletionToken&& token) {
   return boost::asio::async_initiate<CompletionToken, void(error_code, Received)>(
       [](auto handler, Receiver* self) {
-        detail::AsyncReceive<Received, decltype(handler)>::start(*self, 1, std::move(handler));
+        detail::AsyncReceive<detail::AsyncAccess, Received, decltype(handler)>::start(*self, 1, std::move(handler));
       },
       token, this);
 }
@@ -316,7 +318,7 @@ template <class CompletionToken>
 auto Receiver::async_recv_batch(std::size_t max, CompletionToken&& token) {
   return boost::asio::async_initiate<CompletionToken, void(error_code, Batch)>(
       [](auto handler, Receiver* self, std::size_t most) {
-        detail::AsyncReceive<Batch, decltype(handler)>::start(*self, most, std::move(handler));
+        detail::AsyncReceive<detail::AsyncAccess, Batch, decltype(handler)>::start(*self, most, std::move(handler));
       },
       token, this, max);
 }

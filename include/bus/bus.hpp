@@ -53,6 +53,7 @@ namespace detail {
 class Core;
 class ReceiverState;
 struct AsyncAccess;
+struct BusAccess;
 struct ObserverRecord;
 struct PublisherRecord;
 
@@ -377,6 +378,7 @@ class Bus {
   BusStats stats() const;
 
  private:
+  friend struct detail::BusAccess;
   detail::CoreRef core_;
 };
 

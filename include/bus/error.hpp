@@ -26,6 +26,9 @@ enum class errc : int {
   schema_mismatch = 9,     ///< a typed read of a payload that has another schema
   decode_failed = 10,      ///< a schema could not read the bytes
   out_of_memory = 11,      ///< growing the node pool failed; nothing was published
+  rate_limited = 12,       ///< the owner has sent too much for this principal lately; nothing was published
+  gate_not_staged = 13,    ///< the gate was published or retired before
+  too_many_routes = 14,    ///< the owner has as many routes as it may
 };
 
 using boost::system::error_code;

@@ -98,6 +98,13 @@ struct TraceContext {
 struct Attributes {
   std::optional<CorrelationId> correlation = {};
   std::optional<TraceContext> trace = {};
+
+  /// The end of a stream: no route evicts it.
+  bool terminal = false;
+
+  /// Of messages with the same principal, topic and key, a route that coalesces keeps the latest. Not carried on the
+  /// bus.
+  std::string_view key = {};
 };
 
 namespace detail {
@@ -144,6 +151,9 @@ class Event {
     return correlation_;
   }
 
+  /// Whether it was marked as the end of a stream.
+  bool terminal() const noexcept { return (present_ & is_terminal) != 0; }
+
   std::optional<TraceContext> trace() const noexcept {
     if ((present_ & has_trace) == 0) return std::nullopt;
     return TraceContext{trace_id_, span_id_, trace_flags_};
@@ -151,7 +161,15 @@ class Event {
 
  private:
   friend struct detail::EventAccess;
-  enum : std::uint8_t { has_time = 1, has_source = 2, has_correlation = 4, has_trace = 8, must_end = 16, wipe = 32 };
+  enum : std::uint8_t {
+    has_time = 1,
+    has_source = 2,
+    has_correlation = 4,
+    has_trace = 8,
+    is_terminal = 16,
+    must_end = 32,
+    wipe = 64,
+  };
   static constexpr std::size_t body_bytes = 112;
 
   Event() noexcept {}

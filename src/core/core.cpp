@@ -60,6 +60,7 @@ void EventAccess::end_body(Event& event) noexcept {
 }
 
 void EventAccess::set_attributes(Event& event, const Attributes& attributes) noexcept {
+  if (attributes.terminal) event.present_ |= Event::is_terminal;
   if (attributes.correlation) {
     event.correlation_ = *attributes.correlation;
     event.present_ |= Event::has_correlation;
@@ -104,9 +105,10 @@ void Core::wake_sleepers() noexcept {
   });
 }
 
-template <class B>
+template <class B, class Then>
 [[gnu::always_inline]] inline result<Sent> Core::publish(PublisherRecord& publisher, const std::string* source,
-                                                         B&& body, const Attributes& attributes) {
+                                                         B&& body, const Attributes& attributes, std::uint32_t keep,
+                                                         Then&& then) {
   if (closed()) return make_error_code(errc::closed);
   if (const errc wrong = fault(body, options.max_payload_bytes); wrong != nothing_wrong) return make_error_code(wrong);
   const bool watched = observers.any();
@@ -123,19 +125,22 @@ template <class B>
     return make_error_code(errc::out_of_memory);
   }
   if (source != nullptr) EventAccess::set_source(*event, source);
-  if (attributes.correlation || attributes.trace) EventAccess::set_attributes(*event, attributes);
+  if (attributes.correlation || attributes.trace || attributes.terminal) {
+    EventAccess::set_attributes(*event, attributes);
+  }
   if (options.timestamps != Timestamps::none) {
     EventAccess::set_time(
         *event, options.timestamps == Timestamps::coarse ? options.clock->coarse_wall() : options.clock->wall());
   }
 
   // An event that observers will see is kept for the length of their calls.
-  const auto published = ring.publish(publisher, receivers, taken, watched ? 1 : 0);
+  const auto published = ring.publish(publisher, receivers, taken, keep + (watched ? 1 : 0));
   if (!published.ok) {
     EventAccess::clear(*event);
     ring.put_back(publisher, taken);
     return make_error_code(errc::closed);
   }
+  then(*event);
   wake_sleepers();
   if (watched) {
     observers.run(*event, warnings);
@@ -144,6 +149,24 @@ template <class B>
   if (ring.growths() != growths_told_.load(sync::relaxed)) [[unlikely]]
     tell_growth();
   return Sent{published.position + 1, receiver_count_.load(sync::relaxed)};
+}
+
+result<Sent> Core::publish_routed(PublisherRecord& publisher, const std::string* source, Message&& message,
+                                  const Attributes& attributes, std::uint32_t keep, RouteSink& sink) {
+  return publish(publisher, source, std::move(message), attributes, keep,
+                 [&sink](const Event& event) { sink.published(event); });
+}
+
+void Core::attach(std::shared_ptr<CloseListener> listener) {
+  const std::lock_guard lock(mutex_);
+  if (close_listener_ != nullptr) throw std::invalid_argument("the bus has a router already");
+  close_listener_ = std::move(listener);
+}
+
+void Core::detach_listener() noexcept {
+  std::shared_ptr<CloseListener> ended;
+  const std::lock_guard lock(mutex_);
+  ended.swap(close_listener_);
 }
 
 void Core::tell_growth() noexcept {
@@ -163,6 +186,12 @@ void Core::close() noexcept {
   ring.close();
   closed_.store(true, sync::release);
   wake_sleepers();
+  std::shared_ptr<CloseListener> listener;
+  {
+    const std::lock_guard lock(mutex_);
+    listener = close_listener_;
+  }
+  if (listener != nullptr) listener->bus_closed();
 }
 
 ReceiverState* Core::subscribe(SubscribeOptions given) {
@@ -326,14 +355,14 @@ template <EventBody B>
 result<Sent> Sender::publish(const B& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
   if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
-  return core_->publish(*record_, source_, body, attributes);
+  return core_->publish(*record_, source_, body, attributes, 0, [](const Event&) {});
 }
 
 template <EventBody B>
 result<Sent> Sender::publish(B&& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
   if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
-  return core_->publish(*record_, source_, std::move(body), attributes);
+  return core_->publish(*record_, source_, std::move(body), attributes, 0, [](const Event&) {});
 }
 
 template result<Sent> Sender::publish(const Health&, const Attributes&);

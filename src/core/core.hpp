@@ -128,6 +128,20 @@ struct ReceiverCounts {
   std::uint64_t published, delivered, filtered, missed, pending;
 };
 
+/// What a router is to a bus: it is handed each event it publishes, and told of the end.
+class RouteSink {
+ public:
+  virtual void published(const Event& event) noexcept = 0;
+
+ protected:
+  ~RouteSink() = default;
+};
+class CloseListener {
+ public:
+  virtual ~CloseListener() = default;
+  virtual void bus_closed() noexcept = 0;
+};
+
 class Core {
  public:
   explicit Core(BusOptions options);
@@ -139,8 +153,18 @@ class Core {
     if (references_.fetch_sub(1, sync::acq_rel) == 1) delete this;
   }
 
-  template <class B>
-  result<Sent> publish(PublisherRecord& publisher, const std::string* source, B&& body, const Attributes& attributes);
+  /// Publishes, calls `then(event)` with the event on the ring, and only then wakes and tells others. The event is kept
+  /// `keep` times, for whoever `then` hands it to.
+  template <class B, class Then>
+  result<Sent> publish(PublisherRecord& publisher, const std::string* source, B&& body, const Attributes& attributes,
+                       std::uint32_t keep, Then&& then);
+
+  result<Sent> publish_routed(PublisherRecord& publisher, const std::string* source, Message&& message,
+                              const Attributes& attributes, std::uint32_t keep, RouteSink& sink);
+
+  /// Errors: throws std::invalid_argument if there is one.
+  void attach(std::shared_ptr<CloseListener> listener);
+  void detach_listener() noexcept;
 
   void close() noexcept;
   bool closed() const noexcept { return closed_.load(sync::acquire); }
@@ -194,6 +218,12 @@ class Core {
   std::map<std::string, NameTotals, std::less<>> totals_;
   std::set<std::string, std::less<>> sources_;
   std::vector<Drain*> drains_;
+  std::shared_ptr<CloseListener> close_listener_;
+};
+
+/// What the layers above reach of a bus.
+struct BusAccess {
+  static const CoreRef& core(const Bus& bus) noexcept { return bus.core_; }
 };
 
 /// One subscription: cursor, filter, waiting. One thread at a time, but for `abandon`.

@@ -20,6 +20,9 @@ const char* describe(int value) noexcept {
     case errc::schema_mismatch: return "the payload is an object of another schema";
     case errc::decode_failed: return "the schema could not read the bytes of the payload";
     case errc::out_of_memory: return "there was no memory to hold another event";
+    case errc::rate_limited: return "the owner has sent too much on behalf of this principal lately";
+    case errc::gate_not_staged: return "the gate was published or retired before";
+    case errc::too_many_routes: return "the owner has as many routes as it may have";
   }
   return value == 0 ? "success" : "unknown error of the bus";
 }
@@ -43,7 +46,7 @@ static_assert(std::is_trivially_destructible_v<Category>);
 const boost::system::error_category& bus_category() noexcept { return category; }
 
 bool is_retryable(const error_code& code) noexcept {
-  return code == errc::nodes_exhausted || code == errc::out_of_memory;
+  return code == errc::nodes_exhausted || code == errc::out_of_memory || code == errc::rate_limited;
 }
 
 }  // namespace bus

@@ -26,15 +26,18 @@ class Semaphore {
     }
   }
 
-  void wait_until(std::chrono::steady_clock::time_point deadline) noexcept {
+  /// Returns: whether it took a post; else the deadline has passed.
+  bool wait_until(std::chrono::steady_clock::time_point deadline) noexcept {
     using namespace std::chrono;
     const auto since_epoch = deadline.time_since_epoch();
-    if (since_epoch.count() < 0) return;
+    if (since_epoch.count() < 0) return sem_trywait(&semaphore_) == 0;
     const auto whole = duration_cast<seconds>(since_epoch);
     const timespec until{static_cast<std::time_t>(whole.count()),
                          static_cast<long>(duration_cast<nanoseconds>(since_epoch - whole).count())};
-    while (sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR) {
+    while (sem_clockwait(&semaphore_, CLOCK_MONOTONIC, &until) != 0) {
+      if (errno != EINTR) return false;
     }
+    return true;
   }
 
  private:

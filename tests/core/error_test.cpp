@@ -22,8 +22,11 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::schema_mismatch, 9},
     {errc::decode_failed, 10},
     {errc::out_of_memory, 11},
+    {errc::rate_limited, 12},
+    {errc::gate_not_staged, 13},
+    {errc::too_many_routes, 14},
 };
-constexpr int first_free_number = 12;
+constexpr int first_free_number = 15;
 
 std::string unknown_message() { return bus_category().message(1'000'000); }
 

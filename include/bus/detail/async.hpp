@@ -24,6 +24,8 @@ class AsyncWait {
 };
 
 struct AsyncAccess {
+  using State = ReceiverState;
+
   /// Shares the state of a receiver, so that it outlives the receiver for the length of an operation. The receiver
   /// must have one.
   static ReceiverState* retain(Receiver& receiver) noexcept;

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#pragma once
+
+#include <bus/error.hpp>
+#include <bus/options.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace bus {
+
+/// How fast one owner may send on behalf of one principal.
+struct RateLimit {
+  std::uint64_t bytes_per_second = 10 * 1024 * 1024;  ///< at least 1
+  std::uint64_t burst_bytes = 10 * 1024 * 1024;       ///< what may come at once after a pause; at least 1
+  std::uint64_t max_message_bytes = 5 * 1024 * 1024;  ///< a larger message is refused whatever has been saved up
+  std::size_t max_buckets = 65'536;                   ///< pairs of owner and principal told apart at a time
+};
+
+/// A token bucket for each pair of owner and principal. Full buckets are forgotten: they are as good as new ones.
+///
+/// Should more pairs than `max_buckets` be short of tokens at the same time, a new pair is refused until one of them
+/// has recovered.
+///
+/// Threads: any; short critical sections, for 16 shards of pairs each its own.
+/// Cost:    one look-up and one reading of the clock; allocates for a pair that has no bucket.
+class RateLimiter {
+ public:
+  /// Errors: throws std::invalid_argument naming a figure out of range. The clock must outlive the limiter.
+  explicit RateLimiter(RateLimit limit = {}, const Clock& clock = Clock::system());
+  ~RateLimiter();
+  RateLimiter(const RateLimiter&) = delete;
+  RateLimiter& operator=(const RateLimiter&) = delete;
+
+  /// Takes `bytes` tokens.
+  /// Errors: rate_limited (later it may succeed), payload_too_large (over the ceiling of a message, or a burst). No
+  /// token is taken then. Throws std::bad_alloc.
+  result<void> admit(std::string_view owner, std::string_view principal, std::uint64_t bytes);
+
+  /// Buckets that are remembered. Cost: O(1).
+  std::size_t buckets() const noexcept;
+
+  const RateLimit& limit() const noexcept { return limit_; }
+
+ private:
+  struct Shard;
+  static constexpr std::size_t shard_count = 16;
+  const RateLimit limit_;
+  const Clock& clock_;
+  std::unique_ptr<Shard[]> shards_;
+};
+
+}  // namespace bus

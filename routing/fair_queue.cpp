@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "routing/fair_queue.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <new>
+#include <utility>
+
+namespace bus::detail {
+namespace {
+
+/// Backlogs kept for the next principals.
+constexpr std::size_t most_spare = 64;
+
+const Message& message_of(const Entry& entry) noexcept { return *entry.event->get_if<Message>(); }
+
+/// Puts an entry where its sequence belongs, looking from the end, where it almost always is.
+template <class List>
+void sort_in_from_back(List& list, Entry& entry) noexcept {
+  auto at = list.end();
+  while (at != list.begin() && std::prev(at)->sequence > entry.sequence) --at;
+  list.insert(at, entry);
+}
+
+/// As that, from the front.
+template <class List>
+void sort_in_from_front(List& list, Entry& entry) noexcept {
+  auto at = list.begin();
+  while (at != list.end() && at->sequence < entry.sequence) ++at;
+  list.insert(at, entry);
+}
+
+}  // namespace
+
+bool FairQueue::SameKeyed::operator()(const Entry* a, const Entry* b) const noexcept {
+  return a->key_hash == b->key_hash && a->key == b->key && message_of(*a).topic == message_of(*b).topic &&
+         message_of(*a).principal == message_of(*b).principal;
+}
+
+FairQueue::FairQueue(Config config) : config_(std::move(config)) {}
+
+FairQueue::~FairQueue() {
+  const auto destroy = [](Backlog* backlog) { delete backlog; };
+  ranking_.clear();
+  round_.clear_and_dispose(destroy);
+  idle_.clear_and_dispose(destroy);
+  spare_.clear_and_dispose(destroy);
+}
+
+// --- Principals. ---
+
+Backlog* FairQueue::find_or_make(const PrincipalKey& key) noexcept try {
+  if (const auto found = backlogs_.find(key); found != backlogs_.end()) return *found;
+  std::unique_ptr<Backlog> made;
+  if (!spare_.empty()) {
+    made.reset(&spare_.front());
+    spare_.pop_front();
+    --spare_count_;
+  } else {
+    made = std::make_unique<Backlog>();
+  }
+  made->principal = *key.principal;
+  made->hash = key.hash;
+  made->category = key.principal->classify();
+  made->weight = weight_of(*key.principal);
+  backlogs_.insert(made.get());
+  return made.release();
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
+
+std::uint32_t FairQueue::weight_of(const Principal& principal) const noexcept {
+  for (const auto& [named, weight] : config_.weights.principals) {
+    if (named == principal) return weight;
+  }
+  switch (principal.classify()) {
+    case PrincipalClass::agent: return config_.weights.agent;
+    case PrincipalClass::user: return config_.weights.user;
+    case PrincipalClass::system: break;
+  }
+  return config_.weights.system;
+}
+
+void FairQueue::lose(Backlog& backlog, Loss reason) noexcept {
+  ++lost_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(backlog.category)];
+  ++backlog.untold;
+}
+
+/// Puts a backlog where it belongs: into the round, among the idle, or away.
+void FairQueue::settle(Backlog& backlog) noexcept {
+  using Where = Backlog::Where;
+  const Where wanted = backlog.messages != 0 ? Where::round : backlog.untold != 0 ? Where::idle : Where::nowhere;
+  if (wanted == Where::round && backlog.where == Where::round) return;
+  if (backlog.where == Where::round) {
+    round_.erase(round_.iterator_to(backlog));
+    --active_count_;
+    backlog.deficit = 0;
+    backlog.in_turn = false;
+  } else if (backlog.where == Where::idle) {
+    idle_.erase(idle_.iterator_to(backlog));
+    --idle_count_;
+  }
+  backlog.where = wanted;
+  if (wanted == Where::round) {
+    round_.push_back(backlog);
+    ++active_count_;
+  } else if (wanted == Where::nowhere) {
+    end(backlog);
+  } else {
+    idle_.push_back(backlog);
+    if (++idle_count_ <= config_.max_untold) return;
+    Backlog& oldest = idle_.front();
+    forgotten_ += std::exchange(oldest.untold, 0);
+    settle(oldest);
+  }
+}
+
+void FairQueue::end(Backlog& backlog) noexcept {
+  backlogs_.erase(&backlog);
+  if (spare_count_ == most_spare) {
+    delete &backlog;
+    return;
+  }
+  backlog.principal = {};
+  spare_.push_back(backlog);
+  ++spare_count_;
+}
+
+// --- Entries. ---
+
+void FairQueue::link(Entry& entry) noexcept {
+  Backlog& backlog = *entry.backlog;
+  sort_in_from_back(backlog.fifo, entry);
+  if (entry.protects) {
+    backlog.protected_bytes += entry.charge;
+  } else {
+    sort_in_from_back(backlog.evictable, entry);
+    sort_in_from_back(age_, entry);
+    evictable_bytes_ += entry.charge;
+  }
+  ++backlog.messages;
+  ++messages_;
+  backlog.bytes += entry.charge;
+  bytes_ += entry.charge;
+  settle(backlog);
+}
+
+/// Takes an entry out of all orders. Its backlog is to be settled afterwards.
+void FairQueue::unlink(Entry& entry) noexcept {
+  Backlog& backlog = *entry.backlog;
+  if (entry.keyed) {
+    keyed_.erase(&entry);
+    entry.keyed = false;
+  }
+  backlog.fifo.erase(backlog.fifo.iterator_to(entry));
+  if (entry.protects) {
+    backlog.protected_bytes -= entry.charge;
+  } else if (!entry.doomed) {
+    backlog.evictable.erase(backlog.evictable.iterator_to(entry));
+    age_.erase(age_.iterator_to(entry));
+    evictable_bytes_ -= entry.charge;
+  }
+  --backlog.messages;
+  --messages_;
+  backlog.bytes -= entry.charge;
+  bytes_ -= entry.charge;
+  if (!entry.doomed) set_load(backlog, backlog.load - entry.charge);
+}
+
+/// Ranks a backlog by a new load, if it can give something or is the newcomer's.
+void FairQueue::set_load(Backlog& backlog, std::uint64_t load, bool newcomer) noexcept {
+  if (config_.overflow != Overflow::evict_fair_share) return;
+  if (backlog.ranked) ranking_.erase(ranking_.iterator_to(backlog));
+  backlog.load = load;
+  backlog.ranked = newcomer || !backlog.evictable.empty();
+  if (backlog.ranked) ranking_.insert(backlog);
+}
+
+void FairQueue::doom(Entry& victim) noexcept {
+  Backlog& backlog = *victim.backlog;
+  victim.doomed = true;
+  victim.next_doomed = doomed_;
+  doomed_ = &victim;
+  backlog.evictable.erase(backlog.evictable.iterator_to(victim));
+  age_.erase(age_.iterator_to(victim));
+  evictable_bytes_ -= victim.charge;
+}
+
+/// The newcomer was refused: whoever was to go stays.
+void FairQueue::spare_doomed() noexcept {
+  while (doomed_ != nullptr) {
+    Entry& entry = *doomed_;
+    doomed_ = std::exchange(entry.next_doomed, nullptr);
+    entry.doomed = false;
+    sort_in_from_front(entry.backlog->evictable, entry);
+    sort_in_from_front(age_, entry);
+    evictable_bytes_ += entry.charge;
+    set_load(*entry.backlog, entry.backlog->load + entry.charge);
+  }
+  replaced_ = nullptr;
+}
+
+Entry* FairQueue::next_victim() noexcept {
+  if (config_.overflow != Overflow::evict_fair_share) return age_.empty() ? nullptr : &age_.front();
+  Backlog& heaviest = *ranking_.rbegin();
+  if (heaviest.evictable.empty()) return nullptr;  // the newcomer's own
+  return &heaviest.evictable.front();
+}
+
+/// Dooms what has to go for the entry. Returns: why the entry is refused instead, if it is.
+std::optional<Loss> FairQueue::make_room(Entry& entry, bool& had_to) noexcept {
+  Backlog& backlog = *entry.backlog;
+  const std::size_t budget = config_.budget_bytes;
+  if (entry.charge > budget) return Loss::too_large;
+  if (entry.protects && backlog.protected_bytes + entry.charge > budget / 2) return Loss::terminals;
+
+  std::uint64_t bytes = bytes_ + reserved_ + entry.charge;
+  std::uint64_t messages = messages_ + reserved_messages_ + 1;
+  std::uint64_t of_principal = backlog.messages + 1;
+  const bool evicts = config_.overflow != Overflow::reject_new && config_.overflow != Overflow::wait;
+  const auto let_go = [&](Entry& victim) {
+    bytes -= victim.charge;
+    --messages;
+    if (victim.backlog == &backlog) --of_principal;
+    doom(victim);
+    set_load(*victim.backlog, victim.backlog->load - victim.charge, victim.backlog == &backlog);
+  };
+
+  if (config_.overflow == Overflow::coalesce) {
+    if (const auto found = keyed_.find(&entry); found != keyed_.end()) {
+      replaced_ = *found;
+      let_go(*replaced_);
+    }
+  }
+  if (of_principal > config_.principal_messages) {
+    if (!evicts || backlog.evictable.empty()) return Loss::over_count;
+    let_go(backlog.evictable.front());
+  }
+  const bool too_many = config_.credits != 0 && messages > config_.credits;
+  had_to = too_many || bytes > budget;
+  if (bytes > budget && (!evicts || bytes - budget > evictable_bytes_)) return Loss::over_budget;
+  if (too_many && !evicts) return Loss::over_count;
+  while (bytes > budget || (config_.credits != 0 && messages > config_.credits)) {
+    Entry* const victim = next_victim();
+    if (victim == nullptr) {
+      if (bytes <= budget) return Loss::over_count;
+      return config_.overflow == Overflow::evict_fair_share ? Loss::over_share : Loss::over_budget;
+    }
+    let_go(*victim);
+  }
+  return std::nullopt;
+}
+
+FairQueue::Pushed FairQueue::push(Entry& entry, const PrincipalKey& key, Dropped& dropped) noexcept {
+  Pushed pushed;
+  Backlog* const backlog = find_or_make(key);
+  if (backlog == nullptr) {
+    count_refused(key, Loss::out_of_memory);
+    pushed.refused = Loss::out_of_memory;
+    return pushed;
+  }
+  entry.backlog = backlog;
+  set_load(*backlog, backlog->load + entry.charge, true);
+  pushed.refused = make_room(entry, pushed.made_room);
+  if (pushed.refused) {
+    spare_doomed();
+    set_load(*backlog, backlog->load - entry.charge);
+    lose(*backlog, *pushed.refused);
+    settle(*backlog);
+    entry.backlog = nullptr;
+    return pushed;
+  }
+  link(entry);  // first, so that its backlog does not end with the last of the doomed
+  while (doomed_ != nullptr) {
+    Entry& victim = *doomed_;
+    doomed_ = std::exchange(victim.next_doomed, nullptr);
+    Backlog& loser = *victim.backlog;
+    unlink(victim);
+    victim.doomed = false;
+    lose(loser, &victim == replaced_ ? Loss::coalesced : Loss::evicted);
+    settle(loser);
+    dropped.push_back(victim);
+  }
+  replaced_ = nullptr;
+  set_load(*backlog, backlog->load);
+  bytes_peak_ = std::max(bytes_peak_, bytes_);
+  if (config_.overflow == Overflow::coalesce && !entry.protects) {
+    try {
+      entry.keyed = keyed_.insert(&entry).second;
+    } catch (const std::bad_alloc&) {  // then it is not replaced
+    }
+  }
+  return pushed;
+}
+
+void FairQueue::count_refused(const PrincipalKey& key, Loss reason) noexcept {
+  if (Backlog* const backlog = find_or_make(key)) {
+    lose(*backlog, reason);
+    settle(*backlog);
+    return;
+  }
+  ++lost_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(key.principal->classify())];
+  ++forgotten_;
+}
+
+std::uint64_t FairQueue::take_untold(Entry& popped) noexcept {
+  Backlog& backlog = *std::exchange(popped.backlog, nullptr);
+  const std::uint64_t untold = std::exchange(backlog.untold, 0);
+  settle(backlog);
+  return untold;
+}
+
+void FairQueue::clear(Dropped& dropped) noexcept {
+  while (!round_.empty()) {
+    Backlog& backlog = round_.front();
+    while (!backlog.fifo.empty()) {
+      Entry& entry = backlog.fifo.front();
+      unlink(entry);
+      entry.backlog = nullptr;
+      dropped.push_back(entry);
+    }
+    settle(backlog);
+  }
+}
+
+bool FairQueue::reserve(std::size_t charge) noexcept {
+  if (bytes_ + reserved_ + charge > config_.budget_bytes) return false;
+  if (config_.credits != 0 && messages_ + reserved_messages_ + 1 > config_.credits) return false;
+  reserved_ += charge;
+  ++reserved_messages_;
+  return true;
+}
+
+/// A whole round served nobody: gives every principal at once what the rounds would have given it until the first of
+/// them, but for its last one, can be served.
+void FairQueue::skip_fruitless_rounds(std::size_t quantum) noexcept {
+  std::uint64_t rounds = std::numeric_limits<std::uint64_t>::max();
+  for (const Backlog& backlog : round_) {
+    const std::uint64_t charge = backlog.fifo.front().charge;
+    const std::uint64_t turn = quantum * backlog.weight;
+    rounds = std::min(rounds, charge <= backlog.deficit ? 1 : (charge - backlog.deficit + turn - 1) / turn);
+  }
+  if (rounds <= 1) return;
+  for (Backlog& backlog : round_) backlog.deficit += (rounds - 1) * quantum * backlog.weight;
+}
+
+bool FairQueue::consistent() const noexcept {
+  std::uint64_t bytes = 0;
+  std::uint64_t evictable = 0;
+  std::uint64_t messages = 0;
+  std::size_t active = 0;
+  std::size_t idle = 0;
+  for (const Backlog* backlog : backlogs_) {
+    std::uint64_t own = 0;
+    std::uint64_t own_protected = 0;
+    std::uint64_t own_messages = 0;
+    std::uint64_t last = 0;
+    for (const Entry& entry : backlog->fifo) {
+      if (entry.backlog != backlog || entry.doomed || entry.sequence <= last) return false;
+      last = entry.sequence;
+      own += entry.charge;
+      own_protected += entry.protects ? entry.charge : 0;
+      ++own_messages;
+    }
+    if (own != backlog->bytes || own_protected != backlog->protected_bytes || own_messages != backlog->messages) {
+      return false;
+    }
+    if (backlog->fifo.empty() && backlog->deficit != 0) return false;
+    if ((backlog->where == Backlog::Where::round) == backlog->fifo.empty()) return false;
+    if (config_.overflow == Overflow::evict_fair_share &&
+        (backlog->load != own || backlog->ranked == backlog->evictable.empty())) {
+      return false;
+    }
+    active += backlog->where == Backlog::Where::round ? 1U : 0U;
+    idle += backlog->where == Backlog::Where::idle ? 1U : 0U;
+    bytes += own;
+    evictable += own - own_protected;
+    messages += own_messages;
+  }
+  return bytes == bytes_ && evictable == evictable_bytes_ && messages == messages_ && active == active_count_ &&
+         idle == idle_count_ && active + idle == backlogs_.size() && doomed_ == nullptr &&
+         bytes_ <= config_.budget_bytes && idle_count_ <= config_.max_untold;
+}
+
+}  // namespace bus::detail

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <bus/routing/rate_limiter.hpp>
+
+#include <boost/container_hash/hash.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace bus {
+namespace {
+
+using Time = std::chrono::steady_clock::time_point;
+
+/// Owner and principal. Neither holds a NUL.
+std::string key_of(std::string_view owner, std::string_view principal) {
+  std::string key;
+  key.reserve(owner.size() + 1 + principal.size());
+  key.append(owner).push_back('\0');
+  return key.append(principal);
+}
+
+RateLimit checked(const RateLimit& limit) {
+  const auto check = [](std::string_view name, std::uint64_t value, std::uint64_t most) {
+    if (value != 0 && value <= most) return;
+    throw std::invalid_argument("RateLimit::" + std::string(name) + " is " + std::to_string(value) +
+                                "; allowed are 1 to " + std::to_string(most));
+  };
+  constexpr std::uint64_t most_bytes = std::uint64_t{1} << 40;
+  check("bytes_per_second", limit.bytes_per_second, most_bytes);
+  check("burst_bytes", limit.burst_bytes, most_bytes);
+  check("max_message_bytes", limit.max_message_bytes, most_bytes);
+  check("max_buckets", limit.max_buckets, std::uint64_t{1} << 32);
+  return limit;
+}
+
+}  // namespace
+
+/// What a bucket lacks is remembered as the moment at which it will be full again (the form of the algorithm known as
+/// virtual scheduling: ITU-T I.371, generic cell rate algorithm).
+struct alignas(64) RateLimiter::Shard {
+  std::mutex mutex;
+  boost::unordered_flat_map<std::string, Time> full_at;
+  std::size_t swept_at_size = 16;
+};
+
+RateLimiter::RateLimiter(RateLimit limit, const Clock& clock)
+    : limit_(checked(limit)), clock_(clock), shards_(std::make_unique<Shard[]>(shard_count)) {}
+
+RateLimiter::~RateLimiter() = default;
+
+result<void> RateLimiter::admit(std::string_view owner, std::string_view principal, std::uint64_t bytes) {
+  using namespace std::chrono;
+  if (bytes > limit_.max_message_bytes || bytes > limit_.burst_bytes) return make_error_code(errc::payload_too_large);
+  const auto time_for = [&](std::uint64_t tokens) {
+    constexpr std::uint64_t long_time = 1'000'000'000;  // in seconds; what takes longer is as good as for ever
+    const std::uint64_t whole = std::min(tokens / limit_.bytes_per_second, long_time);
+    const auto rest = static_cast<double>(tokens % limit_.bytes_per_second);
+    // Rounded up: what is sent over a long time never exceeds the rate.
+    return seconds(whole) +
+           nanoseconds(static_cast<std::int64_t>(std::ceil(rest * 1e9 / static_cast<double>(limit_.bytes_per_second))));
+  };
+  std::string key = key_of(owner, principal);
+  Shard& shard = shards_[boost::hash<std::string>()(key) / 64 % shard_count];
+  const Time now = clock_.steady();
+  const std::lock_guard lock(shard.mutex);
+  const auto found = shard.full_at.find(key);
+  const Time full_at = found != shard.full_at.end() ? std::max(found->second, now) : now;
+  const Time after = full_at + time_for(bytes);
+  if (after - now > time_for(limit_.burst_bytes)) return make_error_code(errc::rate_limited);
+  if (found != shard.full_at.end()) {
+    found->second = after;
+    return {};
+  }
+  const std::size_t most = std::max<std::size_t>(limit_.max_buckets / shard_count, 1);
+  if (shard.full_at.size() >= std::min(shard.swept_at_size, most)) {
+    erase_if(shard.full_at, [&](const auto& one) { return one.second <= now; });
+    if (shard.full_at.size() >= most) return make_error_code(errc::rate_limited);
+    shard.swept_at_size = std::max<std::size_t>(16, 2 * shard.full_at.size());
+  }
+  shard.full_at.emplace(std::move(key), after);
+  return {};
+}
+
+std::size_t RateLimiter::buckets() const noexcept {
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < shard_count; ++i) {
+    const std::lock_guard lock(shards_[i].mutex);
+    sum += shards_[i].full_at.size();
+  }
+  return sum;
+}
+
+}  // namespace bus

@@ -1,0 +1,652 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include <bus/routing/router.hpp>
+
+#include <bus/detail/route_async.hpp>
+
+#include "routing/router_core.hpp"
+
+#include <boost/system/system_error.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <stdexcept>
+#include <utility>
+
+namespace bus {
+namespace detail {
+namespace {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+std::size_t hash_of(std::string_view text) noexcept { return std::hash<std::string_view>()(text); }
+
+[[noreturn]] void throw_wrong(std::string_view option, std::string_view given, std::string_view allowed) {
+  throw std::invalid_argument("RouteOptions::" + std::string(option) + " is " + std::string(given) + "; allowed are " +
+                              std::string(allowed));
+}
+
+void check_weight(std::string_view option, std::uint32_t weight) {
+  if (weight == 0 || weight > limits::max_weight) throw_wrong(option, std::to_string(weight), "1 to 64");
+}
+
+RouteOptions checked(RouteOptions options) {
+  if (options.owner.empty()) throw_wrong("owner", "empty", "1 to 64 bytes");
+  if (const auto wrong = name_fault(options.owner, limits::max_name_bytes); !wrong.empty()) {
+    throw_invalid("route owner", options.owner, wrong);
+  }
+  if (const auto wrong = name_fault(options.name, limits::max_name_bytes); !wrong.empty()) {
+    throw_invalid("route name", options.name, wrong);
+  }
+  if (options.name.empty()) options.name = options.owner;
+  if (options.patterns.empty()) throw_wrong("patterns", "empty", "one or more patterns");
+  for (const TopicPattern& pattern : options.patterns) {
+    if (pattern.empty()) throw_wrong("patterns", "a list with an empty pattern", "one or more patterns");
+  }
+  std::ranges::sort(options.patterns, {}, [](const TopicPattern& pattern) { return pattern.view(); });
+  const auto same =
+      std::ranges::unique(options.patterns, {}, [](const TopicPattern& pattern) { return pattern.view(); });
+  options.patterns.erase(same.begin(), same.end());
+  if (options.budget_bytes <= route_entry_bytes || options.budget_bytes > limits::max_route_budget_bytes) {
+    throw_wrong("budget_bytes", std::to_string(options.budget_bytes),
+                std::to_string(route_entry_bytes + 1) + " (a message of one byte) to " +
+                    std::to_string(limits::max_route_budget_bytes));
+  }
+  if (options.quantum_bytes == 0 || options.quantum_bytes > limits::max_route_budget_bytes) {
+    throw_wrong("quantum_bytes", std::to_string(options.quantum_bytes),
+                "1 to " + std::to_string(limits::max_route_budget_bytes));
+  }
+  if (options.principal_messages == 0) throw_wrong("principal_messages", "0", "1 and more");
+  if (options.detach_after < std::chrono::nanoseconds(0)) throw_wrong("detach_after", "negative", "0 and more");
+  check_weight("weights.system", options.weights.system);
+  check_weight("weights.agent", options.weights.agent);
+  check_weight("weights.user", options.weights.user);
+  for (const auto& [principal, weight] : options.weights.principals) {
+    check_weight("weights of " + std::string(principal.view()), weight);
+  }
+  return options;
+}
+
+}  // namespace
+
+// --- What a publisher remembers. ---
+
+const RouteList& RouteMemo::find(const RouteTable& table, std::string_view topic) {
+  if (places_ == nullptr) places_ = std::make_unique<Place[]>(places);
+  Place& place = places_[hash_of(topic) % places];
+  if (place.version == table.version && place.topic == topic) return place.routes;
+
+  other_.clear();
+  bool several = false;
+  table.root->match(topic, [&](Route* route) {
+    other_.push_back(route);
+    several |= route->several_patterns();
+  });
+  if (several) {
+    std::ranges::sort(other_);
+    other_.erase(std::unique(other_.begin(), other_.end()), other_.end());
+  }
+  if (other_.size() > most_routes) return other_;
+  place.version = 0;  // should what follows throw
+  place.topic = topic;
+  place.routes = other_;
+  place.version = table.version;
+  return place.routes;
+}
+
+// --- Flights. ---
+
+namespace {
+
+/// A publish, or a look at the table, from begin to end.
+class InFlight {
+ public:
+  InFlight(RouterCore& core, RoutePublisher& publisher, std::size_t hash) noexcept
+      : core_(core), publisher_(publisher) {
+    publisher_.flight.begin(core.bus->ring.end().position, hash);
+  }
+  ~InFlight() {
+    publisher_.flight.end();
+    core_.held.wake_all([](ReaderRecord& record) { record.wake(); });
+  }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  RouterCore& core_;
+  RoutePublisher& publisher_;
+};
+
+/// A publisher's place for the length of one call.
+class BorrowedPublisher {
+ public:
+  explicit BorrowedPublisher(RouterCore& core) : core_(core), publisher_(core.acquire_publisher()) {}
+  ~BorrowedPublisher() { core_.release_publisher(publisher_); }
+  BorrowedPublisher(const BorrowedPublisher&) = delete;
+  BorrowedPublisher& operator=(const BorrowedPublisher&) = delete;
+  RoutePublisher& operator*() const noexcept { return publisher_; }
+
+ private:
+  RouterCore& core_;
+  RoutePublisher& publisher_;
+};
+
+}  // namespace
+
+bool RouterCore::under_way(std::size_t hash, std::uint64_t sequence, std::uint64_t& settled) noexcept {
+  const std::uint64_t end = bus->ring.end().position;  // first: what begins after the look gets a later sequence
+  std::uint64_t least = end + 1;
+  bool precedes = false;
+  publishers.for_each([&](const RoutePublisher& publisher) {
+    const auto seen = publisher.flight.look(hash, end);
+    if (!seen.under_way) return;
+    least = std::min(least, seen.least_sequence);
+    precedes |= seen.same_hash && seen.least_sequence < sequence;
+  });
+  settled = std::max(settled, least - 1);
+  return precedes;
+}
+
+// --- Routes that come and go. ---
+
+RouterCore::RouterCore(CoreRef on, RouterOptions given)
+    : bus(std::move(on)),
+      options(std::move(given)),
+      table_(new RouteTable{1, new TrieNode}),
+      tables_(publishers, table_.get()) {}
+
+RouterCore::~RouterCore() {
+  for (const auto& [id, route] : routes_) route->release();  // none but those that `remove` could not take out
+  TrieNode::destroy_all(table_->root);
+  publishers.for_all([this](RoutePublisher& publisher) {
+    if (publisher.on_bus != nullptr) bus->publishers.release(*publisher.on_bus);
+  });
+}
+
+/// Puts in, or takes out, all patterns of a route at once. `last` is what the table lets go of thereby.
+/// Errors: throws std::bad_alloc; the table is then the old one still, and `last` the caller's.
+void RouterCore::change_table(Route& route, ChangeTrie* change, std::unique_ptr<Route, ReleaseRoute> last) {
+  Garbage garbage;
+  try {
+    auto next = std::make_unique<RouteTable>(RouteTable{table_->version + 1, table_->root});
+    for (const TopicPattern& pattern : route.options().patterns) {
+      next->root = change(*next->root, pattern.view(), &route, garbage.nodes).release();
+    }
+    garbage.table.reset(table_.get());
+    garbage.route = std::move(last);
+    const RouteTable* const now = next.get();
+    tables_.replace(now, garbage);
+    (void)table_.release();
+    table_ = std::move(next);
+  } catch (...) {
+    // All of it is in use still. (Nodes made for patterns before the one that failed are not given back.)
+    for (auto& node : garbage.nodes) (void)node.release();
+    (void)garbage.table.release();
+    (void)garbage.route.release();
+    (void)last.release();
+    throw;
+  }
+}
+
+Route* RouterCore::subscribe(RouteOptions given) {
+  given = checked(std::move(given));
+  struct ReleaseReader {
+    void operator()(Route* route) const noexcept { route->release_reader(); }
+  };
+  std::unique_ptr<Route, ReleaseReader> route;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed()) throw boost::system::system_error(make_error_code(errc::closed), "Router::subscribe");
+    const auto owner = routes_of_owner_.try_emplace(given.owner, 0).first;
+    if (options.max_routes_per_owner != 0 && owner->second >= options.max_routes_per_owner) {
+      throw boost::system::system_error(
+          make_error_code(errc::too_many_routes),
+          "owner \"" + given.owner + "\" has " + std::to_string(owner->second) + " routes");
+    }
+    route.reset(new Route(shared_from_this(), RouteId{last_id_ + 1}, std::move(given)));
+    const auto entry = routes_.emplace(route->id(), route.get()).first;
+    try {
+      change_table(*route, TrieNode::with, {});
+    } catch (...) {
+      routes_.erase(entry);
+      throw;
+    }
+    route->retain();  // the table's
+    ++last_id_;
+    ++owner->second;
+    note_interest();
+  }
+  tell_interest();
+  return route.release();
+}
+
+void RouterCore::remove(Route& route) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto owner = routes_of_owner_.find(route.options().owner);
+    if (--owner->second == 0) routes_of_owner_.erase(owner);
+    try {
+      change_table(route, TrieNode::without, std::unique_ptr<Route, ReleaseRoute>(&route));
+      routes_.erase(route.id());
+    } catch (const std::bad_alloc&) {
+      // It stays in the table, where it takes nothing, and goes with the router.
+    }
+    note_interest();
+  }
+  tell_interest();
+}
+
+RoutePublisher& RouterCore::acquire_publisher() {
+  RoutePublisher& publisher = publishers.acquire();
+  if (publisher.on_bus == nullptr) {
+    try {
+      publisher.on_bus = &bus->publishers.acquire();
+    } catch (...) {
+      publishers.release(publisher);
+      throw;
+    }
+  }
+  return publisher;
+}
+
+void RouterCore::release_publisher(RoutePublisher& publisher) noexcept { publishers.release(publisher); }
+
+// --- Publishing. ---
+
+/// Room set aside in one route for a message that is about to be published, and who waits for it.
+struct RouterCore::Room final : RoomWait {
+  explicit Room(Route& in) : route(in) { route.retain(); }
+  ~Room() {
+    if (charge != 0) route.unreserve(charge);
+    route.release();
+  }
+  void granted() noexcept override { told.post(); }
+
+  Route& route;
+  std::size_t charge = 0;  // set aside and not used
+  Semaphore told;
+};
+
+/// Sets room aside in every route that would wait for it. Those that have none by the deadline are left out.
+std::vector<std::unique_ptr<RouterCore::Room>> RouterCore::reserve_room(const Message& message, std::size_t charge,
+                                                                        RoutePublisher& publisher, Deadline deadline) {
+  std::vector<std::unique_ptr<Room>> rooms;
+  {
+    const InFlight flight(*this, publisher, hash_of(message.principal.view()));
+    for (Route* route : publisher.memo.find(*tables_.read(), message.topic.view())) {
+      if (route->waits() && route->would_admit(message.principal)) rooms.push_back(std::make_unique<Room>(*route));
+    }
+  }
+  // In the order of their numbers, so that no two publishers wait for each other's room.
+  std::ranges::sort(rooms, {}, [](const auto& room) { return room->route.id(); });
+  for (const auto& room : rooms) {
+    const Route::Room answer = room->route.reserve(charge, *room);
+    if (answer == Route::Room::never) continue;
+    if (answer == Route::Room::later) {
+      if (!room->told.wait_until(deadline)) {
+        if (room->route.withdraw(*room)) continue;
+        room->told.wait();  // somebody is about to tell it
+      }
+      if (!Route::has_room(*room)) continue;
+    }
+    room->charge = charge;
+  }
+  return rooms;
+}
+
+result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std::string* source, Message&& message,
+                                           const Attributes& attributes, const Deadline* deadline) {
+  if (closed()) return make_error_code(errc::closed);
+  if (options.rate_limiter != nullptr) {
+    const std::string_view owner = source != nullptr ? std::string_view(*source) : std::string_view();
+    if (const auto admitted = options.rate_limiter->admit(owner, message.principal.view(), message.payload.size());
+        !admitted) {
+      rate_limited_.fetch_add(1, sync::relaxed);
+      return admitted.error();
+    }
+  }
+  const std::size_t charge = message.payload.size() + message.topic.view().size() + route_entry_bytes;
+  std::vector<std::unique_ptr<Room>> rooms;
+  if (deadline != nullptr) rooms = reserve_room(message, charge, publisher, *deadline);
+
+  /// Hands the event to the routes that its topic goes to.
+  struct FanOut final : RouteSink {
+    void published(const Event& event) noexcept override {
+      publisher.flight.stamp(event.sequence());
+      const Message& message = *event.get_if<Message>();
+      Offer offer{&event, &message, {&message.principal, hash}, charge, key, 0};
+      if (!routes.empty()) {
+        offer.key_hash = hash ^ (hash_of(message.topic.view()) * 31) ^ (hash_of(key) * 17);
+      }
+      for (Route* const route : routes) {
+        const auto room = std::ranges::find_if(rooms, [&](const auto& one) { return &one->route == route; });
+        const bool reserved = room != rooms.end() && std::exchange((*room)->charge, 0) != 0;
+        Loss reason{};
+        switch (route->offer(offer, reserved, &reason)) {
+          case Route::Answer::taken: ++outcome.taken; break;
+          case Route::Answer::refused: outcome.add_refusal(route->id(), reason); break;
+          case Route::Answer::gated: ++outcome.gated; break;
+          case Route::Answer::not_for_it: break;
+        }
+      }
+    }
+
+    FanOut(RoutePublisher& by, const RouteList& to, std::vector<std::unique_ptr<Room>>& in)
+        : publisher(by), routes(to), rooms(in) {}
+    RoutePublisher& publisher;
+    const RouteList& routes;
+    std::vector<std::unique_ptr<Room>>& rooms;
+    std::size_t hash = 0;
+    std::size_t charge = 0;
+    std::string_view key;
+    PublishOutcome outcome;
+  };
+
+  const std::size_t hash = hash_of(message.principal.view());
+  const InFlight flight(*this, publisher, hash);
+  FanOut fan_out(publisher, publisher.memo.find(*tables_.read(), message.topic.view()), rooms);
+  fan_out.hash = hash;
+  fan_out.charge = charge;
+  fan_out.key = attributes.key;
+  const auto sent = bus->publish_routed(*publisher.on_bus, source, std::move(message), attributes,
+                                        static_cast<std::uint32_t>(fan_out.routes.size()), fan_out);
+  if (!sent) return sent.error();
+  PublishOutcome& outcome = fan_out.outcome;
+  outcome.sequence = sent->sequence;
+  outcome.receivers = sent->receivers;
+  publisher.published.fetch_add(1, sync::relaxed);
+  if (outcome.nobody_interested()) publisher.nobody_interested.fetch_add(1, sync::relaxed);
+  return outcome;
+}
+
+// --- Interest. ---
+
+std::size_t RouterCore::route_count(std::string_view topic) {
+  const BorrowedPublisher publisher(*this);
+  const InFlight flight(*this, *publisher, 0);
+  return (*publisher).memo.find(*tables_.read(), topic).size();
+}
+
+/// Under the lock: what there is to tell since the table changed.
+void RouterCore::note_interest() {
+  for (const auto& [id, watch] : watches_) {
+    bool interested = false;
+    table_->root->match(watch->topic.view(), [&](Route*) { interested = true; });
+    if (interested == watch->interested) continue;
+    watch->interested = interested;
+    untold_interest_.emplace_back(watch, interested);
+  }
+}
+
+/// One thread tells at a time, so that every watch is told in the order in which it happened.
+void RouterCore::tell_interest() noexcept {
+  std::unique_lock lock(mutex_);
+  if (std::exchange(telling_, true)) return;
+  while (!untold_interest_.empty()) {
+    const auto [watch, interested] = untold_interest_.front();
+    untold_interest_.pop_front();
+    lock.unlock();
+    if (!watch->ended.load(sync::acquire)) watch->changed(interested);
+    lock.lock();
+  }
+  telling_ = false;
+}
+
+std::uint64_t RouterCore::watch(Topic topic, std::function<void(bool)> changed) {
+  std::uint64_t id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    id = ++last_watch_;
+    watches_.emplace(id, std::make_shared<Watch>(std::move(topic), std::move(changed)));
+    note_interest();
+  }
+  tell_interest();
+  return id;
+}
+
+void RouterCore::unwatch(std::uint64_t id) noexcept {
+  std::shared_ptr<Watch> ended;  // its function is destroyed under no lock
+  const std::lock_guard lock(mutex_);
+  const auto found = watches_.find(id);
+  if (found == watches_.end()) return;
+  ended = std::move(found->second);
+  ended->ended.store(true, sync::release);
+  watches_.erase(found);
+}
+
+// --- The whole. ---
+
+void RouterCore::close() noexcept {
+  RouteId last{};
+  for (;;) {
+    Route* route = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      closed_.store(true, sync::release);
+      const auto next = routes_.upper_bound(last);
+      if (next == routes_.end()) return;
+      last = next->first;
+      route = next->second;
+      route->retain();
+    }
+    route->close();
+    route->release();
+  }
+}
+
+RouterStats RouterCore::stats() {
+  RouterStats stats;
+  stats.rate_limited = rate_limited_.load(sync::relaxed);
+  publishers.for_all([&](const RoutePublisher& publisher) {
+    stats.published += publisher.published.load(sync::relaxed);
+    stats.nobody_interested += publisher.nobody_interested.load(sync::relaxed);
+  });
+  const std::lock_guard lock(mutex_);
+  stats.routes = routes_.size();
+  for (const auto& [id, route] : routes_) stats.each.push_back(route->stats());
+  return stats;
+}
+
+std::string RouterCore::route_name(RouteId id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = routes_.find(id);
+  return found != routes_.end() ? found->second->name() : std::string();
+}
+
+}  // namespace detail
+
+// --- The handles. ---
+
+std::string_view to_string(Loss reason) noexcept {
+  switch (reason) {
+    case Loss::evicted: return "evicted";
+    case Loss::coalesced: return "coalesced";
+    case Loss::over_budget: return "over_budget";
+    case Loss::too_large: return "too_large";
+    case Loss::over_share: return "over_share";
+    case Loss::terminals: return "terminals";
+    case Loss::over_count: return "over_count";
+    case Loss::rate_limited: return "rate_limited";
+    case Loss::out_of_memory: return "out_of_memory";
+  }
+  return "unknown";
+}
+
+RouteSender::RouteSender(std::shared_ptr<detail::RouterCore> core, const std::string* source) noexcept
+    : core_(std::move(core)), source_(source) {}
+
+RouteSender::RouteSender(RouteSender&& other) noexcept
+    : core_(std::move(other.core_)), place_(std::exchange(other.place_, nullptr)), source_(other.source_) {}
+
+RouteSender& RouteSender::operator=(RouteSender other) noexcept {
+  std::swap(core_, other.core_);
+  std::swap(place_, other.place_);
+  std::swap(source_, other.source_);
+  return *this;
+}
+
+RouteSender::~RouteSender() {
+  if (place_ != nullptr) core_->release_publisher(*place_);
+}
+
+bool RouteSender::take_place() noexcept try {
+  if (place_ == nullptr) place_ = &core_->acquire_publisher();
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+result<PublishOutcome> RouteSender::publish(Message message, const Attributes& attributes) {
+  if (core_ == nullptr) return make_error_code(errc::closed);
+  if (!take_place()) return make_error_code(errc::out_of_memory);
+  return core_->publish(*place_, source_, std::move(message), attributes, nullptr);
+}
+
+result<PublishOutcome> RouteSender::publish_until(Message message, std::chrono::steady_clock::time_point deadline,
+                                                  const Attributes& attributes) {
+  if (core_ == nullptr) return make_error_code(errc::closed);
+  if (!take_place()) return make_error_code(errc::out_of_memory);
+  return core_->publish(*place_, source_, std::move(message), attributes, &deadline);
+}
+
+InterestWatch& InterestWatch::operator=(InterestWatch&& other) noexcept {
+  if (this != &other) {
+    reset();
+    core_ = std::move(other.core_);
+    id_ = other.id_;
+  }
+  return *this;
+}
+
+void InterestWatch::reset() noexcept {
+  if (const auto core = std::exchange(core_, {}).lock()) core->unwatch(id_);
+}
+
+Router::Router(Bus& bus, RouterOptions options)
+    : core_(std::make_shared<detail::RouterCore>(detail::BusAccess::core(bus), std::move(options))) {
+  core_->bus->attach(core_);
+  if (core_->bus->closed()) core_->close();
+}
+
+Router::~Router() {
+  core_->close();
+  core_->bus->detach_listener();
+}
+
+RouteReceiver Router::subscribe(RouteOptions options) { return RouteReceiver(core_->subscribe(std::move(options))); }
+
+RouteSender Router::sender(std::string_view source) { return {core_, core_->bus->intern_source(source)}; }
+
+result<PublishOutcome> Router::publish(Message message, const Attributes& attributes) {
+  return RouteSender(core_, nullptr).publish(std::move(message), attributes);
+}
+
+result<PublishOutcome> Router::publish_until(Message message, std::chrono::steady_clock::time_point deadline,
+                                             const Attributes& attributes) {
+  return RouteSender(core_, nullptr).publish_until(std::move(message), deadline, attributes);
+}
+
+bool Router::has_interest(const Topic& topic) const { return core_->route_count(topic.view()) != 0; }
+std::size_t Router::route_count(const Topic& topic) const { return core_->route_count(topic.view()); }
+
+InterestWatch Router::watch_interest(Topic topic, std::function<void(bool)> changed) {
+  if (!changed) throw std::invalid_argument("a watch of \"" + std::string(topic.view()) + "\" has an empty function");
+  const std::uint64_t id = core_->watch(std::move(topic), std::move(changed));
+  return {core_, id};
+}
+
+void Router::close() noexcept { core_->close(); }
+bool Router::closed() const noexcept { return core_->closed(); }
+std::string Router::route_name(RouteId route) const { return core_->route_name(route); }
+RouterStats Router::stats() const { return core_->stats(); }
+
+// --- RouteReceiver ---
+
+RouteReceiver& RouteReceiver::operator=(RouteReceiver&& other) noexcept {
+  std::swap(route_, other.route_);
+  if (&other != this && other.route_ != nullptr) std::exchange(other.route_, nullptr)->abandon();
+  return *this;
+}
+
+RouteReceiver::~RouteReceiver() {
+  if (route_ != nullptr) route_->abandon();
+}
+
+namespace detail {
+
+Route* RouteAccess::retain(RouteReceiver& receiver) noexcept {
+  receiver.route_->retain_reader();
+  return receiver.route_;
+}
+void RouteAccess::release(Route* route) noexcept { route->release_reader(); }
+template <>
+RouteReceived RouteAccess::attempt<RouteReceived>(Route& route, std::size_t) {
+  return route.attempt();
+}
+template <>
+RouteBatch RouteAccess::attempt<RouteBatch>(Route& route, std::size_t max) {
+  return route.attempt_batch(max, static_cast<std::size_t>(-1));
+}
+bool RouteAccess::ready(Route& route) noexcept { return route.ready(); }
+bool RouteAccess::abandoned(const Route& route) noexcept { return route.abandoned(); }
+void RouteAccess::arm(Route& route, AsyncWait& wait) noexcept { route.arm(wait); }
+AsyncWait* RouteAccess::take(Route& route) noexcept { return route.take_wait(); }
+
+namespace {
+
+constexpr std::size_t any_number = static_cast<std::size_t>(-1);
+
+template <class Result>
+Result no_route() {
+  return RouteAccess::closed<Result>();
+}
+
+RouteReceived receive(Route* route, const std::chrono::steady_clock::time_point* deadline,
+                      const std::stop_token* stop) noexcept {
+  if (route == nullptr) return no_route<RouteReceived>();
+  if (stop == nullptr || !stop->stop_possible()) return route->recv(deadline, nullptr);
+  const std::stop_callback wake(*stop, [route] { route->wake_reader(); });
+  return route->recv(deadline, stop);
+}
+
+}  // namespace
+}  // namespace detail
+
+RouteReceived RouteReceiver::try_recv() noexcept {
+  return route_ != nullptr ? route_->try_recv() : detail::no_route<RouteReceived>();
+}
+RouteReceived RouteReceiver::recv() noexcept { return detail::receive(route_, nullptr, nullptr); }
+RouteReceived RouteReceiver::recv(std::stop_token stop) noexcept { return detail::receive(route_, nullptr, &stop); }
+RouteReceived RouteReceiver::recv_until(std::chrono::steady_clock::time_point deadline) noexcept {
+  return detail::receive(route_, &deadline, nullptr);
+}
+RouteReceived RouteReceiver::recv_until(std::chrono::steady_clock::time_point deadline, std::stop_token stop) noexcept {
+  return detail::receive(route_, &deadline, &stop);
+}
+
+RouteBatch RouteReceiver::try_recv_batch(std::size_t max) {
+  return route_ != nullptr ? route_->attempt_batch(max, detail::any_number) : detail::no_route<RouteBatch>();
+}
+
+RouteBatch RouteReceiver::recv_batch(std::size_t max) {
+  for (;;) {
+    RouteBatch batch = try_recv_batch(max);
+    if (batch.outcome() != Outcome::empty) return batch;
+    route_->wait();
+  }
+}
+
+RouteBatch RouteReceiver::drain(std::size_t bytes) {
+  return route_ != nullptr ? route_->attempt_batch(detail::any_number, bytes) : detail::no_route<RouteBatch>();
+}
+
+RouteId RouteReceiver::id() const noexcept { return route_ != nullptr ? route_->id() : RouteId{}; }
+std::string_view RouteReceiver::name() const noexcept {
+  return route_ != nullptr ? std::string_view(route_->name()) : std::string_view();
+}
+bool RouteReceiver::detached() const noexcept { return route_ != nullptr && route_->detached(); }
+RouteStats RouteReceiver::stats() const { return route_ != nullptr ? route_->stats() : RouteStats{}; }
+std::vector<PrincipalBacklog> RouteReceiver::backlogs() const {
+  return route_ != nullptr ? route_->backlogs() : std::vector<PrincipalBacklog>{};
+}
+
+}  // namespace bus
