@@ -172,6 +172,8 @@ void FairQueue::set_load(Backlog& backlog, std::uint64_t load, bool newcomer) no
   if (config_.overflow != Overflow::evict_fair_share) return;
   if (backlog.ranked) ranking_.erase(ranking_.iterator_to(backlog));
   backlog.load = load;
+  backlog.earliest = backlog.evictable.empty() ? std::numeric_limits<std::uint64_t>::max()
+                                               : backlog.evictable.front().sequence;
   backlog.ranked = newcomer || !backlog.evictable.empty();
   if (backlog.ranked) ranking_.insert(backlog);
 }

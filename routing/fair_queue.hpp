@@ -73,6 +73,7 @@ struct Backlog : boost::intrusive::set_base_hook<> {
   std::uint64_t bytes = 0;
   std::uint64_t protected_bytes = 0;
   std::uint64_t load = 0;  ///< bytes, less what is doomed, and with the newcomer's; what fair share ranks by
+  std::uint64_t earliest = 0;  ///< sequence of the first message that may be evicted; with a load
   std::uint64_t deficit = 0;
   std::uint64_t untold = 0;
   Hook place;  ///< in the round of those served, among the idle, or among the spare
@@ -187,9 +188,13 @@ class FairQueue {
     using is_transparent = void;
     bool operator()(const Entry* a, const Entry* b) const noexcept;
   };
-  /// Heavier for its weight.
+  /// Lighter for its weight; of two that are equally heavy, the one whose earliest message is the later.
   struct Lighter {
-    bool operator()(const Backlog& a, const Backlog& b) const noexcept { return a.load * b.weight < b.load * a.weight; }
+    bool operator()(const Backlog& a, const Backlog& b) const noexcept {
+      const std::uint64_t of_a = a.load * b.weight;
+      const std::uint64_t of_b = b.load * a.weight;
+      return of_a != of_b ? of_a < of_b : a.earliest > b.earliest;
+    }
   };
   using BacklogList = boost::intrusive::list<Backlog, boost::intrusive::member_hook<Backlog, Hook, &Backlog::place>,
                                              boost::intrusive::constant_time_size<false>>;
