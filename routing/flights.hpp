@@ -89,12 +89,12 @@ class FlightTable {
  public:
   using Records = Registry<Record, RecordsPerBlock>;
 
-  FlightTable(Records& records, const Table* first) noexcept : records_(records), current_(first) {}
+  FlightTable(Records& records, Table* first) noexcept : records_(records), current_(first) {}
 
-  const Table* read() const noexcept { return current_.load(Traits::read); }  // sync TABLE-READ
+  Table* read() const noexcept { return current_.load(Traits::read); }  // sync TABLE-READ
 
   /// Errors: throws std::bad_alloc; the table is then the old one still, and the garbage the caller's.
-  void replace(const Table* next, Garbage& garbage) {
+  void replace(Table* next, Garbage& garbage) {
     waiting_.reserve(waiting_.size() + 1);
     current_.store(next, Traits::swap);  // sync TABLE-SWAP
     waiting_.push_back(std::move(garbage));
@@ -123,7 +123,7 @@ class FlightTable {
 
  private:
   Records& records_;
-  sync::atomic<const Table*> current_;
+  sync::atomic<Table*> current_;
   std::vector<Garbage> waiting_;  // since the last scan
   std::vector<Garbage> scanned_;  // before it; waits for the flights that it saw
 };

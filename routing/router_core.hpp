@@ -129,7 +129,7 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   // Guards what follows; never taken by a publish, never held while calling out.
   std::mutex mutex_;
   std::unique_ptr<const RouteTable> table_;
-  FlightTable<RouteTable, Garbage, RoutePublisher> tables_;
+  FlightTable<const RouteTable, Garbage, RoutePublisher> tables_;
   std::map<RouteId, Route*> routes_;
   std::map<std::string, std::size_t, std::less<>> routes_of_owner_;
   std::uint64_t last_id_ = 0;

@@ -8,6 +8,16 @@
 #include <string_view>
 
 namespace bus {
+namespace detail {
+
+/// The memory orders of a gate. Each mutant of the model weakens one.
+struct GateTraits {
+  /// ROUTE-GATE. What was done before it was published is seen by whoever is let in.
+  static constexpr auto open = sync::release;
+  static constexpr auto look = sync::acquire;
+};
+
+}  // namespace detail
 
 /// A door that the routes of one runtime share: they are subscribed while it is staged, begin together when it is
 /// published, and end together when it is retired. A route whose gate is not published admits nothing.
@@ -15,30 +25,33 @@ namespace bus {
 /// Threads:  any. A message whose publish begins after `publish` has returned is admitted, one whose publish begins
 ///           after `retire` has returned is not; one that is under way may be either.
 /// Ordering: what a thread did before `publish` is seen by whoever's message is admitted.
-class Gate {
+template <class Traits>
+class BasicGate {
  public:
-  enum class State : std::uint8_t { staged, published, retired };
+  enum State : std::uint32_t { staged, published, retired };
 
-  Gate() = default;
-  Gate(const Gate&) = delete;
-  Gate& operator=(const Gate&) = delete;
+  BasicGate() = default;
+  BasicGate(const BasicGate&) = delete;
+  BasicGate& operator=(const BasicGate&) = delete;
 
   /// Opens it. Errors: gate_not_staged, if it was published or retired before.
   result<void> publish() noexcept {
-    State found = State::staged;
-    // sync ROUTE-GATE: release; pairs with the acquire in `state`.
-    if (state_.compare_exchange_strong(found, State::published, sync::release, sync::relaxed)) return {};
+    std::uint32_t found = staged;
+    // sync ROUTE-GATE
+    if (state_.compare_exchange_strong(found, published, Traits::open, sync::relaxed)) return {};
     return make_error_code(errc::gate_not_staged);
   }
 
   /// Shuts it for good, whatever it was.
-  void retire() noexcept { state_.store(State::retired, sync::release); }
+  void retire() noexcept { state_.store(retired, Traits::open); }
 
-  State state() const noexcept { return state_.load(sync::acquire); }  // sync ROUTE-GATE
-  bool open() const noexcept { return state() == State::published; }
+  State state() const noexcept { return static_cast<State>(state_.load(Traits::look)); }  // sync ROUTE-GATE
+  bool open() const noexcept { return state() == published; }
 
  private:
-  sync::atomic<State> state_{State::staged};
+  sync::atomic<std::uint32_t> state_{staged};
 };
+
+using Gate = BasicGate<detail::GateTraits>;
 
 }  // namespace bus
