@@ -33,14 +33,16 @@ void sort_in_from_front(List& list, Entry& entry) noexcept {
 }  // namespace
 
 bool FairQueue::SameKeyed::operator()(const Entry* a, const Entry* b) const noexcept {
-  return a->key_hash == b->key_hash && a->key == b->key && message_of(*a).topic == message_of(*b).topic &&
+  return a->key_hash == b->key_hash && *a->key == *b->key && message_of(*a).topic == message_of(*b).topic &&
          message_of(*a).principal == message_of(*b).principal;
 }
 
 FairQueue::FairQueue(Config config) : config_(std::move(config)) {}
 
 FairQueue::~FairQueue() {
-  const auto destroy = [](Backlog* backlog) { delete backlog; };
+  const auto destroy = [this](Backlog* backlog) {
+    if (backlog != &first_) delete backlog;
+  };
   ranking_.clear();
   round_.clear_and_dispose(destroy);
   idle_.clear_and_dispose(destroy);
@@ -50,21 +52,30 @@ FairQueue::~FairQueue() {
 // --- Principals. ---
 
 Backlog* FairQueue::find_or_make(const PrincipalKey& key) noexcept try {
-  if (const auto found = backlogs_.find(key); found != backlogs_.end()) return *found;
-  std::unique_ptr<Backlog> made;
-  if (!spare_.empty()) {
-    made.reset(&spare_.front());
-    spare_.pop_front();
-    --spare_count_;
-  } else {
-    made = std::make_unique<Backlog>();
+  if (first_used_ && SameBacklog()(key, &first_)) return &first_;
+  if (!backlogs_.empty()) {
+    if (const auto found = backlogs_.find(key); found != backlogs_.end()) return *found;
   }
-  made->principal = *key.principal;
-  made->hash = key.hash;
-  made->category = key.principal->classify();
-  made->weight = weight_of(*key.principal);
-  backlogs_.insert(made.get());
-  return made.release();
+  Backlog* backlog = &first_;
+  if (first_used_) {
+    std::unique_ptr<Backlog> made;
+    if (!spare_.empty()) {
+      made.reset(&spare_.front());
+      spare_.pop_front();
+      --spare_count_;
+    } else {
+      made = std::make_unique<Backlog>();
+    }
+    made->hash = key.hash;
+    backlogs_.insert(made.get());
+    backlog = made.release();
+  }
+  first_used_ = true;
+  backlog->principal = *key.principal;
+  backlog->hash = key.hash;
+  backlog->category = key.principal->classify();
+  backlog->weight = weight_of(*key.principal);
+  return backlog;
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
@@ -116,6 +127,10 @@ void FairQueue::settle(Backlog& backlog) noexcept {
 }
 
 void FairQueue::end(Backlog& backlog) noexcept {
+  if (&backlog == &first_) {
+    first_used_ = false;
+    return;
+  }
   backlogs_.erase(&backlog);
   if (spare_count_ == most_spare) {
     delete &backlog;
@@ -172,8 +187,8 @@ void FairQueue::set_load(Backlog& backlog, std::uint64_t load, bool newcomer) no
   if (config_.overflow != Overflow::evict_fair_share) return;
   if (backlog.ranked) ranking_.erase(ranking_.iterator_to(backlog));
   backlog.load = load;
-  backlog.earliest = backlog.evictable.empty() ? std::numeric_limits<std::uint64_t>::max()
-                                               : backlog.evictable.front().sequence;
+  backlog.earliest =
+      backlog.evictable.empty() ? std::numeric_limits<std::uint64_t>::max() : backlog.evictable.front().sequence;
   backlog.ranked = newcomer || !backlog.evictable.empty();
   if (backlog.ranked) ranking_.insert(backlog);
 }
@@ -352,35 +367,37 @@ bool FairQueue::consistent() const noexcept {
   std::uint64_t messages = 0;
   std::size_t active = 0;
   std::size_t idle = 0;
-  for (const Backlog* backlog : backlogs_) {
+  bool each = true;
+  for_each_backlog([&](const Backlog& one) {
+    const Backlog* const backlog = &one;
     std::uint64_t own = 0;
     std::uint64_t own_protected = 0;
     std::uint64_t own_messages = 0;
     std::uint64_t last = 0;
     for (const Entry& entry : backlog->fifo) {
-      if (entry.backlog != backlog || entry.doomed || entry.sequence <= last) return false;
+      if (entry.backlog != backlog || entry.doomed || entry.sequence <= last) return void(each = false);
       last = entry.sequence;
       own += entry.charge;
       own_protected += entry.protects ? entry.charge : 0;
       ++own_messages;
     }
     if (own != backlog->bytes || own_protected != backlog->protected_bytes || own_messages != backlog->messages) {
-      return false;
+      return void(each = false);
     }
-    if (backlog->fifo.empty() && backlog->deficit != 0) return false;
-    if ((backlog->where == Backlog::Where::round) == backlog->fifo.empty()) return false;
+    if (backlog->fifo.empty() && backlog->deficit != 0) return void(each = false);
+    if ((backlog->where == Backlog::Where::round) == backlog->fifo.empty()) return void(each = false);
     if (config_.overflow == Overflow::evict_fair_share &&
         (backlog->load != own || backlog->ranked == backlog->evictable.empty())) {
-      return false;
+      return void(each = false);
     }
     active += backlog->where == Backlog::Where::round ? 1U : 0U;
     idle += backlog->where == Backlog::Where::idle ? 1U : 0U;
     bytes += own;
     evictable += own - own_protected;
     messages += own_messages;
-  }
-  return bytes == bytes_ && evictable == evictable_bytes_ && messages == messages_ && active == active_count_ &&
-         idle == idle_count_ && active + idle == backlogs_.size() && doomed_ == nullptr &&
+  });
+  return each && bytes == bytes_ && evictable == evictable_bytes_ && messages == messages_ && active == active_count_ &&
+         idle == idle_count_ && active + idle == backlogs_.size() + (first_used_ ? 1 : 0) && doomed_ == nullptr &&
          bytes_ <= config_.budget_bytes && idle_count_ <= config_.max_untold;
 }
 

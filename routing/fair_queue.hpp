@@ -37,27 +37,28 @@ struct Backlog;
 using Hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 
 /// One message in a route.
-struct Entry {
+struct alignas(64) Entry {
   const Event* event = nullptr;
   std::uint64_t sequence = 0;
   std::size_t charge = 0;
   Backlog* backlog = nullptr;
-  std::int64_t tick = 0;
+  Hook in_fifo, in_evictable, in_age;
   bool protects = false;  ///< a terminal: never evicted
   bool doomed = false;    ///< chosen to make room, unless the newcomer is refused after all
   bool keyed = false;     ///< stands in the table of keys
   Entry* next_doomed = nullptr;
-  std::size_t key_hash = 0;  ///< of principal, topic and key; only looked at by a route that coalesces
-  std::string key;
-  Hook in_fifo, in_evictable, in_age;
+  std::int64_t tick = 0;
+  std::size_t key_hash = 0;          ///< of principal, topic and key; only looked at by a route that coalesces
+  std::unique_ptr<std::string> key;  ///< with such a route
 };
+static_assert(sizeof(Entry) == 128);
 
 template <Hook Entry::* Member>
 using EntryList = boost::intrusive::list<Entry, boost::intrusive::member_hook<Entry, Hook, Member>,
                                          boost::intrusive::constant_time_size<false>>;
 
 /// What a route has of one principal.
-struct Backlog : boost::intrusive::set_base_hook<> {
+struct alignas(64) Backlog : boost::intrusive::set_base_hook<> {
   Principal principal;
   std::size_t hash = 0;
   std::uint32_t weight = 1;
@@ -160,7 +161,15 @@ class FairQueue {
   std::size_t budget() const noexcept { return config_.budget_bytes; }
   template <class Visit>
   void for_each_backlog(Visit&& visit) const {
+    if (first_used_) visit(first_);
     for (const Backlog* backlog : backlogs_) visit(*backlog);
+  }
+
+  /// Asks for the cache lines that `push` will need first.
+  void prefetch() const noexcept {
+    const auto* const begin = reinterpret_cast<const std::byte*>(this);
+    const auto* const end = reinterpret_cast<const std::byte*>(&lost_);
+    for (const std::byte* line = begin; line < end; line += 64) sync::prefetch_write(line);
   }
 
   /// Whether every sum is what its parts make, and zero where nothing is. For tests and debug builds: O(entries).
@@ -214,28 +223,31 @@ class FairQueue {
   std::optional<Loss> make_room(Entry& entry, bool& had_to) noexcept;
   void skip_fruitless_rounds(std::size_t quantum) noexcept;
 
-  const Config config_;
-  boost::unordered_flat_set<Backlog*, HashBacklog, SameBacklog> backlogs_;
-  boost::unordered_flat_set<Entry*, HashKeyed, SameKeyed> keyed_;
-  BacklogList round_;  // principals with something pending, in the order of service
-  BacklogList idle_;  // principals with losses to tell only, the longest idle first
-  Ranking ranking_;  // with fair share: principals that can be evicted from, and the newcomer's
-  EntryList<&Entry::in_age> age_;
-  BacklogList spare_;  // for the next principals that come
-  Entry* doomed_ = nullptr;
-  Entry* replaced_ = nullptr;  // the one among the doomed whose key the newcomer has
+  // What every message touches comes first. The first principal needs no table: a route often has but one.
   std::size_t active_count_ = 0;
   std::size_t idle_count_ = 0;
-  std::size_t spare_count_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t bytes_peak_ = 0;
   std::uint64_t evictable_bytes_ = 0;
   std::uint64_t reserved_ = 0;
   std::uint64_t reserved_messages_ = 0;
   std::uint64_t messages_ = 0;
+  BacklogList round_;  // principals with something pending, in the order of service
+  EntryList<&Entry::in_age> age_;
+  Entry* doomed_ = nullptr;
+  Entry* replaced_ = nullptr;  // the one among the doomed whose key the newcomer has
+  bool first_used_ = false;
+  boost::unordered_flat_set<Backlog*, HashBacklog, SameBacklog> backlogs_;  // all but `first_`
+  const Config config_;
+  Backlog first_;
+  std::array<std::array<std::uint64_t, 3>, loss_reasons> lost_{};
   std::uint64_t starved_ = 0;
   std::uint64_t forgotten_ = 0;
-  std::array<std::array<std::uint64_t, 3>, loss_reasons> lost_{};
+  boost::unordered_flat_set<Entry*, HashKeyed, SameKeyed> keyed_;
+  BacklogList idle_;  // principals with losses to tell only, the longest idle first
+  BacklogList spare_;  // for the next principals that come
+  std::size_t spare_count_ = 0;
+  Ranking ranking_;  // with fair share: principals that can be evicted from, and the newcomer's
 };
 
 template <class Held>

@@ -3,6 +3,8 @@
 
 #include "routing/router_core.hpp"
 
+#include <boost/container_hash/hash.hpp>
+
 #include <algorithm>
 #include <cassert>
 #include <limits>
@@ -45,10 +47,17 @@ Route::Route(std::shared_ptr<RouterCore> router, RouteId id, RouteOptions option
       id_(id),
       options_(std::move(options)),
       record_(router_->readers.acquire()),
-      queue_(queue_config(options_)) {}
+      unconditional_(options_.gate == nullptr && options_.rate_limiter == nullptr && options_.scope.is_all()),
+      overflow_(options_.overflow),
+      ticks_(options_.ticks),
+      queue_(queue_config(options_)) {
+  recycle(first_entry_);
+}
 
 Route::~Route() {
-  spare_.clear_and_dispose([](Entry* entry) { delete entry; });
+  spare_.clear_and_dispose([this](Entry* entry) {
+    if (entry != &first_entry_) delete entry;
+  });
 }
 
 void Route::release_reader() noexcept {
@@ -79,14 +88,15 @@ Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noex
     bus_->release_event(*offer.event);
     return answer;
   };
-  if (options_.gate != nullptr && !options_.gate->open()) {
-    if (!options_.scope.admits(offer.message->principal.view())) return give_up(Answer::not_for_it);
-    gated_.fetch_add(1, sync::relaxed);
-    return give_up(Answer::gated);
-  }
-  if (!options_.scope.admits(offer.message->principal.view())) return give_up(Answer::not_for_it);
   bool limited = false;
-  if (options_.rate_limiter != nullptr) {
+  if (!unconditional_) {
+    if (!options_.scope.admits(offer.message->principal.view())) return give_up(Answer::not_for_it);
+    if (options_.gate != nullptr && !options_.gate->open()) {
+      gated_.fetch_add(1, sync::relaxed);
+      return give_up(Answer::gated);
+    }
+  }
+  if (!unconditional_ && options_.rate_limiter != nullptr) {
     try {
       limited = !options_.rate_limiter->admit(options_.owner, offer.message->principal.view(), offer.charge);
     } catch (const std::bad_alloc&) {
@@ -139,7 +149,7 @@ Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noex
 
 /// For `Overflow::detach`: whether there has been no room for longer than allowed.
 bool Route::over_for_too_long(bool made_room) noexcept {
-  if (options_.overflow != Overflow::detach) return false;
+  if (overflow_ != Overflow::detach) return false;
   if (!made_room) {
     no_room_since_.reset();
     return false;
@@ -163,11 +173,14 @@ Entry* Route::new_entry(const Offer& offer) noexcept {
   entry->sequence = offer.event->sequence();
   entry->charge = offer.charge;
   entry->protects = offer.event->terminal();
-  entry->key_hash = offer.key_hash;
-  if (options_.ticks) entry->tick = bus_->options.clock->steady().time_since_epoch().count();
-  if (options_.overflow == Overflow::coalesce) {
+  if (ticks_) entry->tick = bus_->options.clock->steady().time_since_epoch().count();
+  if (overflow_ == Overflow::coalesce) {
     try {
-      entry->key = offer.key;
+      if (entry->key == nullptr) entry->key = std::make_unique<std::string>();
+      *entry->key = offer.key;
+      entry->key_hash = offer.principal.hash;
+      boost::hash_combine(entry->key_hash, offer.message->topic.view());
+      boost::hash_combine(entry->key_hash, offer.key);
     } catch (const std::bad_alloc&) {
       recycle(*entry);
       return nullptr;
@@ -177,7 +190,7 @@ Entry* Route::new_entry(const Offer& offer) noexcept {
 }
 
 void Route::recycle(Entry& entry) noexcept {
-  if (spare_count_ == most_spare) {
+  if (spare_count_ == most_spare && &entry != &first_entry_) {
     delete &entry;
     return;
   }

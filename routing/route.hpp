@@ -28,7 +28,6 @@ struct Offer {
   PrincipalKey principal;
   std::size_t charge;
   std::string_view key;
-  std::size_t key_hash;
 };
 
 /// A publisher that waits for room in a route. Whoever gives it room calls `granted` once.
@@ -81,6 +80,14 @@ class Route {
 
   /// Offers a message that was kept once for this route. `reserved` bytes were set aside for it before.
   Answer offer(const Offer& offer, bool reserved, Loss* reason) noexcept;
+
+  /// Asks for what `offer` will need.
+  void prefetch() const noexcept {
+    sync::prefetch_write(&unconditional_);
+    sync::prefetch_write(&first_entry_);
+    sync::prefetch_write(&first_entry_.protects);
+    queue_.prefetch();
+  }
 
   bool waits() const noexcept { return options_.overflow == Overflow::wait; }
   bool several_patterns() const noexcept { return options_.patterns.size() > 1; }
@@ -169,20 +176,25 @@ class Route {
   sync::atomic<std::uint64_t> gated_{0};
   sync::atomic<bool> abandoned_{false};
   sync::atomic<bool> detached_{false};
-  sync::atomic<bool> available_{false};  ///< something to read; a hint for a reader that spins
   sync::atomic<std::uint32_t> readers_{1};
   ReaderRecord& record_;
 
-  alignas(64) mutable std::mutex mutex_;
-  FairQueue queue_;
-  FairQueue::Dropped spare_;
-  std::size_t spare_count_ = 0;
+  // What a message touches on its way in comes first.
+  alignas(64) const bool unconditional_;  ///< no gate, no limiter, no scope
+  const Overflow overflow_;
+  const bool ticks_;
   bool closed_ = false;
   bool sleeping_ = false;
   bool held_ = false;  ///< what the reader sleeps for is there, but waits for a publish under way
-  Waits waits_;
-  std::uint64_t waiting_ = 0;
+  sync::atomic<bool> available_{false};  ///< something to read; a hint for a reader that spins
   std::uint64_t offered_ = 0;
+  mutable std::mutex mutex_;
+  Waits waits_;
+  FairQueue::Dropped spare_;
+  Entry first_entry_;  // most routes never need many
+  FairQueue queue_;
+  std::size_t spare_count_ = 0;
+  std::uint64_t waiting_ = 0;
   std::uint64_t delivered_ = 0;
   std::uint64_t settled_ = 0;  ///< no publish under way can get a sequence up to this one
   std::optional<std::chrono::steady_clock::time_point> no_room_since_;

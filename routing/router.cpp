@@ -70,27 +70,44 @@ RouteOptions checked(RouteOptions options) {
 
 // --- What a publisher remembers. ---
 
-const RouteList& RouteMemo::find(const RouteTable& table, std::string_view topic) {
-  if (places_ == nullptr) places_ = std::make_unique<Place[]>(places);
-  Place& place = places_[hash_of(topic) % places];
-  if (place.version == table.version && place.topic == topic) return place.routes;
+Routes RouteMemo::find(const RouteTable& table, const Topic& topic) {
+  const std::size_t hash = hash_of(topic.view());
+  if (size_ != 0) {
+    Place* const pair = &places_[hash & (size_ - 2)];
+    for (Place* place : {pair, pair + 1}) {
+      if (place->version == table.version && place->topic == topic) return place->routes();
+    }
+    if (pair[0].version == table.version && pair[1].version == table.version) ++displaced_;
+  }
+  if (size_ == 0 || (displaced_ > size_ && size_ < most_places)) {
+    const std::size_t size = size_ == 0 ? least_places : 2 * size_;
+    places_ = std::make_unique<Place[]>(size);
+    size_ = size;
+    displaced_ = 0;
+  }
 
-  other_.clear();
+  found_.clear();
   bool several = false;
-  table.root->match(topic, [&](Route* route) {
-    other_.push_back(route);
+  table.root->match(topic.view(), [&](Route* route) {
+    found_.push_back(route);
     several |= route->several_patterns();
   });
   if (several) {
-    std::ranges::sort(other_);
-    other_.erase(std::unique(other_.begin(), other_.end()), other_.end());
+    std::ranges::sort(found_);
+    found_.erase(std::unique(found_.begin(), found_.end()), found_.end());
   }
-  if (other_.size() > most_routes) return other_;
+  if (found_.size() > most_routes) return found_;
+  Place* const pair = &places_[hash & (size_ - 2)];
+  const bool second = pair[0].version == table.version && (pair[1].version != table.version || ++turn_ % 2 == 0);
+  Place& place = pair[second ? 1 : 0];
   place.version = 0;  // should what follows throw
+  place.several.reset();
+  place.one = nullptr;
+  if (found_.size() == 1) place.one = found_.front();
+  if (found_.size() > 1) place.several = std::make_unique<std::vector<Route*>>(found_);
   place.topic = topic;
-  place.routes = other_;
   place.version = table.version;
-  return place.routes;
+  return place.routes();
 }
 
 // --- Flights. ---
@@ -102,10 +119,12 @@ class InFlight {
  public:
   InFlight(RouterCore& core, RoutePublisher& publisher, std::size_t hash) noexcept
       : core_(core), publisher_(publisher) {
+    publisher_.in_use = true;
     publisher_.flight.begin(core.bus->ring.end().position, hash);
   }
   ~InFlight() {
     publisher_.flight.end();
+    publisher_.in_use = false;
     core_.held.wake_all([](ReaderRecord& record) { record.wake(); });
   }
   InFlight(const InFlight&) = delete;
@@ -213,7 +232,6 @@ Route* RouterCore::subscribe(RouteOptions given) {
     route->retain();  // the table's
     ++last_id_;
     ++owner->second;
-    note_interest();
   }
   tell_interest();
   return route.release();
@@ -230,7 +248,6 @@ void RouterCore::remove(Route& route) noexcept {
     } catch (const std::bad_alloc&) {
       // It stays in the table, where it takes nothing, and goes with the router.
     }
-    note_interest();
   }
   tell_interest();
 }
@@ -272,7 +289,7 @@ std::vector<std::unique_ptr<RouterCore::Room>> RouterCore::reserve_room(const Me
   std::vector<std::unique_ptr<Room>> rooms;
   {
     const InFlight flight(*this, publisher, hash_of(message.principal.view()));
-    for (Route* route : publisher.memo.find(*tables_.read(), message.topic.view())) {
+    for (Route* route : publisher.memo.find(*tables_.read(), message.topic)) {
       if (route->waits() && route->would_admit(message.principal)) rooms.push_back(std::make_unique<Room>(*route));
     }
   }
@@ -294,8 +311,12 @@ std::vector<std::unique_ptr<RouterCore::Room>> RouterCore::reserve_room(const Me
 }
 
 result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std::string* source, Message&& message,
-                                           const Attributes& attributes, const Deadline* deadline) {
+                                           const Attributes& attributes, const Deadline* deadline) try {
   if (closed()) return make_error_code(errc::closed);
+  if (publisher.in_use) {
+    const BorrowedPublisher other(*this);
+    return publish(*other, source, std::move(message), attributes, deadline);
+  }
   if (options.rate_limiter != nullptr) {
     const std::string_view owner = source != nullptr ? std::string_view(*source) : std::string_view();
     if (const auto admitted = options.rate_limiter->admit(owner, message.principal.view(), message.payload.size());
@@ -313,10 +334,7 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
     void published(const Event& event) noexcept override {
       publisher.flight.stamp(event.sequence());
       const Message& message = *event.get_if<Message>();
-      Offer offer{&event, &message, {&message.principal, hash}, charge, key, 0};
-      if (!routes.empty()) {
-        offer.key_hash = hash ^ (hash_of(message.topic.view()) * 31) ^ (hash_of(key) * 17);
-      }
+      const Offer offer{&event, &message, {&message.principal, hash}, charge, key};
       for (Route* const route : routes) {
         const auto room = std::ranges::find_if(rooms, [&](const auto& one) { return &one->route == route; });
         const bool reserved = room != rooms.end() && std::exchange((*room)->charge, 0) != 0;
@@ -328,12 +346,13 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
           case Route::Answer::not_for_it: break;
         }
       }
+      publisher.flight.end();  // what follows, observers for one, holds nobody up
     }
 
-    FanOut(RoutePublisher& by, const RouteList& to, std::vector<std::unique_ptr<Room>>& in)
+    FanOut(RoutePublisher& by, Routes to, std::vector<std::unique_ptr<Room>>& in)
         : publisher(by), routes(to), rooms(in) {}
     RoutePublisher& publisher;
-    const RouteList& routes;
+    const Routes routes;
     std::vector<std::unique_ptr<Room>>& rooms;
     std::size_t hash = 0;
     std::size_t charge = 0;
@@ -343,7 +362,8 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
 
   const std::size_t hash = hash_of(message.principal.view());
   const InFlight flight(*this, publisher, hash);
-  FanOut fan_out(publisher, publisher.memo.find(*tables_.read(), message.topic.view()), rooms);
+  FanOut fan_out(publisher, publisher.memo.find(*tables_.read(), message.topic), rooms);
+  for (Route* const route : fan_out.routes.first(std::min<std::size_t>(fan_out.routes.size(), 4))) route->prefetch();
   fan_out.hash = hash;
   fan_out.charge = charge;
   fan_out.key = attributes.key;
@@ -356,34 +376,32 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
   publisher.published.fetch_add(1, sync::relaxed);
   if (outcome.nobody_interested()) publisher.nobody_interested.fetch_add(1, sync::relaxed);
   return outcome;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);  // nothing was published: only what comes before that allocates
 }
 
 // --- Interest. ---
 
-std::size_t RouterCore::route_count(std::string_view topic) {
+std::size_t RouterCore::route_count(const Topic& topic) {
   const BorrowedPublisher publisher(*this);
   const InFlight flight(*this, *publisher, 0);
   return (*publisher).memo.find(*tables_.read(), topic).size();
 }
 
-/// Under the lock: what there is to tell since the table changed.
-void RouterCore::note_interest() {
-  for (const auto& [id, watch] : watches_) {
-    bool interested = false;
-    table_->root->match(watch->topic.view(), [&](Route*) { interested = true; });
-    if (interested == watch->interested) continue;
-    watch->interested = interested;
-    untold_interest_.emplace_back(watch, interested);
-  }
-}
-
-/// One thread tells at a time, so that every watch is told in the order in which it happened.
+/// Tells every watch what it has not been told yet. One thread does at a time, so that each is told in order.
 void RouterCore::tell_interest() noexcept {
   std::unique_lock lock(mutex_);
   if (std::exchange(telling_, true)) return;
-  while (!untold_interest_.empty()) {
-    const auto [watch, interested] = untold_interest_.front();
-    untold_interest_.pop_front();
+  const auto changed = [this](const auto& watch) {
+    bool interested = false;
+    table_->root->match(watch.second->topic.view(), [&](Route*) { interested = true; });
+    return interested != watch.second->told;
+  };
+  for (auto next = std::ranges::find_if(watches_, changed); next != watches_.end();
+       next = std::ranges::find_if(watches_, changed)) {
+    const std::shared_ptr<Watch> watch = next->second;
+    watch->told = !watch->told;
+    const bool interested = watch->told;
     lock.unlock();
     if (!watch->ended.load(sync::acquire)) watch->changed(interested);
     lock.lock();
@@ -397,7 +415,6 @@ std::uint64_t RouterCore::watch(Topic topic, std::function<void(bool)> changed) 
     const std::lock_guard lock(mutex_);
     id = ++last_watch_;
     watches_.emplace(id, std::make_shared<Watch>(std::move(topic), std::move(changed)));
-    note_interest();
   }
   tell_interest();
   return id;
@@ -545,8 +562,8 @@ result<PublishOutcome> Router::publish_until(Message message, std::chrono::stead
   return RouteSender(core_, nullptr).publish_until(std::move(message), deadline, attributes);
 }
 
-bool Router::has_interest(const Topic& topic) const { return core_->route_count(topic.view()) != 0; }
-std::size_t Router::route_count(const Topic& topic) const { return core_->route_count(topic.view()); }
+bool Router::has_interest(const Topic& topic) const { return core_->route_count(topic) != 0; }
+std::size_t Router::route_count(const Topic& topic) const { return core_->route_count(topic); }
 
 InterestWatch Router::watch_interest(Topic topic, std::function<void(bool)> changed) {
   if (!changed) throw std::invalid_argument("a watch of \"" + std::string(topic.view()) + "\" has an empty function");

@@ -9,16 +9,14 @@
 #include "routing/route.hpp"
 #include "routing/trie.hpp"
 
-#include <boost/container/small_vector.hpp>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,31 +29,45 @@ struct RouteTable {
   const TrieNode* root = nullptr;
 };
 
-using RouteList = boost::container::small_vector<Route*, 8>;
+using Routes = std::span<Route* const>;
 
-/// What a publisher has found out about topics, for as long as its table is the current one. One place for each of a
-/// fixed number of hashes: a topic that needs a taken place takes it.
+/// What a publisher has found out about topics, for as long as its table is the current one. Two places for each of a
+/// number of hashes: a topic that finds both taken takes one. There are the more places the more often that happens, up
+/// to a limit.
 class RouteMemo {
  public:
   /// The routes of a topic, each once. Lifetime: until the next call, and in flight only.
-  const RouteList& find(const RouteTable& table, std::string_view topic);
+  /// Errors: throws std::bad_alloc.
+  Routes find(const RouteTable& table, const Topic& topic);
 
  private:
-  static constexpr std::size_t places = 1024;
+  static constexpr std::size_t least_places = 256;
+  static constexpr std::size_t most_places = 16'384;
   static constexpr std::size_t most_routes = 64;
-  struct Place {
+
+  struct alignas(64) Place {
     std::uint64_t version = 0;  // no table has it
-    std::string topic;
-    RouteList routes;
+    Topic topic;
+    Route* one = nullptr;
+    std::unique_ptr<std::vector<Route*>> several;
+    Routes routes() const noexcept {
+      return several != nullptr ? Routes(*several) : Routes(&one, one != nullptr ? 1 : 0);
+    }
   };
+  static_assert(sizeof(Place) == 64);
+
   std::unique_ptr<Place[]> places_;
-  RouteList other_;
+  std::size_t size_ = 0;
+  std::size_t displaced_ = 0;  // since there have been so many places
+  std::uint32_t turn_ = 0;
+  std::vector<Route*> found_;
 };
 
 /// A publisher's place in the router. Given back with its memo, which serves the next.
 struct alignas(64) RoutePublisher : Registry<RoutePublisher>::Entry {
   Flight<> flight;
   std::uint64_t seen = 0;  // for the table's owner
+  bool in_use = false;  // by its own thread: what a publish ends or tells may publish in turn
   alignas(64) PublisherRecord* on_bus = nullptr;
   sync::atomic<std::uint64_t> published{0};
   sync::atomic<std::uint64_t> nobody_interested{0};
@@ -82,7 +94,7 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   /// `settled`, up to which sequence none of any principal is.
   bool under_way(std::size_t hash, std::uint64_t sequence, std::uint64_t& settled) noexcept;
 
-  std::size_t route_count(std::string_view topic);
+  std::size_t route_count(const Topic& topic);
   std::uint64_t watch(Topic topic, std::function<void(bool)> changed);
   void unwatch(std::uint64_t id) noexcept;
   void close() noexcept;
@@ -111,14 +123,13 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
     Watch(Topic on, std::function<void(bool)> call) : topic(std::move(on)), changed(std::move(call)) {}
     const Topic topic;
     const std::function<void(bool)> changed;
-    bool interested = false;
+    bool told = false;
     sync::atomic<bool> ended{false};
   };
   struct Room;
   using ChangeTrie = std::unique_ptr<const TrieNode>(const TrieNode&, std::string_view, Route*, TrieNode::Replaced&);
 
   void change_table(Route& route, ChangeTrie* change, std::unique_ptr<Route, ReleaseRoute> last);
-  void note_interest();
   void tell_interest() noexcept;
   std::vector<std::unique_ptr<Room>> reserve_room(const Message& message, std::size_t charge, RoutePublisher& publisher,
                                                   Deadline deadline);
@@ -135,7 +146,6 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::shared_ptr<Watch>> watches_;
   std::uint64_t last_watch_ = 0;
-  std::deque<std::pair<std::shared_ptr<Watch>, bool>> untold_interest_;
   bool telling_ = false;
 };
 

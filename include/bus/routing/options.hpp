@@ -38,6 +38,8 @@ class Scope {
   static Scope principal(Principal only) { return Scope(Kind::principal, std::move(only)); }
   static Scope principal_or_system(Principal only) { return Scope(Kind::principal_or_system, std::move(only)); }
 
+  bool is_all() const noexcept { return kind_ == Kind::all; }
+
   bool admits(std::string_view principal) const noexcept {
     if (kind_ == Kind::all) return true;
     return principal == only_.view() || (kind_ == Kind::principal_or_system && principal.empty());

@@ -224,7 +224,8 @@ class RouteSender {
 
   /// Publishes a message: on the bus, and into every route that admits it.
   /// Blocks: never for a reader. Cost: O(1) in routes that do not match; for each that does, a short critical section.
-  /// Errors: those of `Sender::send`; rate_limited if the router has a limiter; nothing was published then.
+  /// Errors: those of `Sender::send`; rate_limited if the router has a limiter; nothing was published then. Throws what
+  /// a schema's `size` throws.
   result<PublishOutcome> publish(Message message, const Attributes& attributes = {});
 
   /// As `publish`, but waits for room in routes with `Overflow::wait`, until `deadline`. What has no room by then is
@@ -362,8 +363,9 @@ class Router {
   std::size_t route_count(const Topic& topic) const;
 
   /// Calls `changed(true)` when the first route for this topic comes and `changed(false)` when the last one goes, in
-  /// that order, in a thread that subscribes or ends a route, under no lock; once with `true` before this returns if
-  /// there is one now. An exception from it ends the program.
+  /// turns, in a thread that subscribes, watches or ends a route, under no lock. If there is a route now, `true` is the
+  /// first call. Coming and going that is over before it could be told is not told. An exception from it ends the
+  /// program.
   [[nodiscard]] InterestWatch watch_interest(Topic topic, std::function<void(bool)> changed);
 
   /// No publish succeeds any more; receivers get what is left, then `closed`; who waits wakes. Closing the bus does
