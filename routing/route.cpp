@@ -409,7 +409,10 @@ RouteReceived Route::recv(const Deadline* deadline, const std::stop_token* stop)
 
 void Route::arm(AsyncWait& wait) noexcept {
   retain_reader();  // from the moment the wait is given away the operation may end
-  record_.wait.store(&wait, sync::seq_cst);  // sync WAIT-GIVE, before WAKE-ARM; pairs with WAIT-TAKE
+  // sync WAIT-GIVE, before WAKE-ARM; pairs with WAIT-TAKE. Nothing is there, unless a second receive breaks the rule.
+  if (AsyncWait* const displaced = record_.wait.exchange(&wait, sync::seq_cst)) {
+    displaced->resume(AsyncWait::Reason::cancelled);
+  }
   const bool there = going_to_sleep();
   const bool gone = abandoned_.load(sync::seq_cst);  // sync WAIT-ABANDON: it or `abandon` sees the other
   if (gone || there) {

@@ -20,7 +20,8 @@
 //             before the handler is called: a receive that was cancelled before that has taken none, whether or not one
 //             was there, and the next receive gets it, and is told of what was missed. So `a || b` loses nothing.
 // Threads     A receive that waits uses the receiver; until it completes, do nothing else with the receiver but
-//             destroy it. Emit cancellation where the handler's executor allows, as Asio demands for any operation.
+//             destroy it. (A second asynchronous receive would abort the first.) Emit cancellation where the handler's
+//             executor allows, as Asio demands for any operation.
 // Lifetime    A context that is destroyed while a receive waits in it ends that receive, as it does every operation:
 //             the handler is destroyed and not called, nothing is taken. Publishers may go on meanwhile.
 // Memory      Should posting fail for want of it, the program ends.

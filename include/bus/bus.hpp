@@ -94,6 +94,9 @@ enum class Outcome : std::uint8_t {
   closed,     ///< the bus is closed and everything retained has been read; so it stays
 };
 
+/// The word for it: "event", "timed_out", …
+std::string_view to_string(Outcome outcome) noexcept;
+
 /// What a receive returned: perhaps an event, and always how many were missed just before it.
 /// Lifetime: the event is read in place. It stays readable until the next receive on the same receiver, or the
 ///           receiver's destruction; `keep()` makes it stay longer.
@@ -268,11 +271,11 @@ class Receiver {
   /// The next event, for a Boost.Asio completion token of signature `void(error_code, Received)`.
   /// Defined in <bus/asio.hpp>, which says the rest.
   template <class CompletionToken>
-  auto async_recv(CompletionToken&& token);
+  auto async_recv(CompletionToken&& token);  // needs #include <bus/asio.hpp>
 
   /// The batch form, of signature `void(error_code, Batch)`. Defined in <bus/asio.hpp>.
   template <class CompletionToken>
-  auto async_recv_batch(std::size_t max, CompletionToken&& token);
+  auto async_recv_batch(std::size_t max, CompletionToken&& token);  // needs #include <bus/asio.hpp>
 
   std::string_view name() const noexcept;
   ReceiverStats stats() const;
@@ -317,6 +320,7 @@ class Observer {
 /// A bounded broadcast of events. See the head of this file for loss, order and threads.
 class Bus {
  public:
+  /// Options are a struct of their own: `Bus hub{{.capacity = 256}}`.
   /// Cost: three allocations; memory for `capacity` events is first touched as the ring fills.
   /// Errors: throws std::invalid_argument naming an option out of range, std::bad_alloc.
   explicit Bus(BusOptions options = {});
@@ -348,9 +352,9 @@ class Bus {
     return Sender(core_, nullptr).send(std::forward<B>(body), attributes);
   }
 
-  /// Typed publishing and receiving on one topic. Defined in <bus/typed.hpp>.
+  /// Typed publishing and receiving on one topic; `source` as in `sender`. Defined in <bus/typed.hpp>.
   template <HasSchema T>
-  Typed<T> typed(Topic topic);
+  Typed<T> typed(Topic topic, std::string_view source = {});
 
   /// Calls `function` for each event, in the publisher's thread, after publication: possibly by several threads
   /// at once and out of order. An exception is caught and counted. `function` may publish on this bus, nested

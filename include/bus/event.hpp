@@ -54,6 +54,9 @@ struct Message {
 
 enum class BodyKind : std::uint8_t { health, config_updated, service_crashed, shutdown, message };
 
+/// The word for it: "health", "config_updated", …
+std::string_view to_string(BodyKind kind) noexcept;
+
 template <class B>
 inline constexpr bool is_event_body = false;
 template <>

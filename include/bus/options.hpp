@@ -50,6 +50,9 @@ struct Warning {
   std::uint64_t suppressed = 0;  ///< warnings swallowed by the throttle since the last one told
 };
 
+/// The word for it: "lagged", "nodes_grew", …
+std::string_view to_string(Warning::Kind kind) noexcept;
+
 struct BusOptions {
   /// Events the ring retains, exactly: 2 to 1,048,576. Memory is about 200 bytes each, taken at construction
   /// and first touched as the ring fills. To change it, cut over to a new bus.

@@ -31,9 +31,17 @@ class Principal {
   constexpr Principal(const char (&literal)[N])  // NOLINT(google-explicit-constructor)
       : text_(checked(std::string_view(literal, N - 1))) {}
 
+  /// Text that the program did not write may be wrong: it goes through `parse`.
+  template <std::size_t N>
+  Principal(char (&buffer)[N]) = delete;  // NOLINT(google-explicit-constructor)
+  Principal(std::string_view text) = delete;  // NOLINT(google-explicit-constructor)
+
   /// A principal that came from outside; the empty text is the system.
   /// Errors: errc::principal_invalid.
   static result<Principal> parse(std::string_view text);
+
+  /// Which rule `text` breaks, for people; empty if it is a principal or empty.
+  static std::string_view fault(std::string_view text) noexcept;
 
   /// system when empty, agent with the prefix `agent.` or `agent:`, else user.
   constexpr PrincipalClass classify() const noexcept {

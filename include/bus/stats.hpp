@@ -46,7 +46,8 @@ struct BusStats {
 };
 
 /// What `Bus::drain` left behind. For each receiver
-/// `delivered + filtered + missed + undelivered == published`.
+/// `delivered + filtered + missed + undelivered == published`. What a filter would have skipped counts as undelivered
+/// until its receiver has looked at it.
 struct DrainReport {
   struct Receiver {
     std::string name;

@@ -38,9 +38,17 @@ class Topic {
   constexpr Topic(const char (&literal)[N])  // NOLINT(google-explicit-constructor)
       : text_(checked(std::string_view(literal, N - 1))) {}
 
+  /// Text that the program did not write may be wrong: it goes through `parse`.
+  template <std::size_t N>
+  Topic(char (&buffer)[N]) = delete;  // NOLINT(google-explicit-constructor)
+  Topic(std::string_view text) = delete;  // NOLINT(google-explicit-constructor)
+
   /// A topic that came from outside.
   /// Errors: errc::topic_invalid.
   static result<Topic> parse(std::string_view text);
+
+  /// Which rule `text` breaks, for people; empty if it is a topic.
+  static std::string_view fault(std::string_view text) noexcept;
 
   constexpr std::string_view view() const noexcept { return text_.view(); }
   constexpr bool empty() const noexcept { return text_.empty(); }
@@ -71,12 +79,20 @@ class TopicPattern {
   constexpr TopicPattern(const char (&literal)[N])  // NOLINT(google-explicit-constructor)
       : text_(checked(std::string_view(literal, N - 1))) {}
 
+  /// Text that the program did not write may be wrong: it goes through `parse`.
+  template <std::size_t N>
+  TopicPattern(char (&buffer)[N]) = delete;  // NOLINT(google-explicit-constructor)
+  TopicPattern(std::string_view text) = delete;  // NOLINT(google-explicit-constructor)
+
   /// Every topic is a pattern that matches itself.
   TopicPattern(const Topic& topic) : text_(topic.view()) {}  // NOLINT(google-explicit-constructor)
 
   /// A pattern that came from outside.
   /// Errors: errc::pattern_invalid.
   static result<TopicPattern> parse(std::string_view text);
+
+  /// Which rule `text` breaks, for people; empty if it is a pattern.
+  static std::string_view fault(std::string_view text) noexcept;
 
   bool matches(const Topic& topic) const noexcept { return topic_matches(view(), topic.view()); }
 

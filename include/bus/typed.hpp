@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -103,6 +104,9 @@ class TypedReceiver {
   template <class CompletionToken>
   auto async_recv(CompletionToken&& token);
 
+  /// As `Receiver::pending`, skipped ones included.
+  std::uint64_t pending() const noexcept { return receiver_.pending(); }
+
   /// Messages of the topic that were skipped: of another schema, or bytes that could not be read.
   std::uint64_t mismatched() const noexcept { return mismatched_; }
 
@@ -172,8 +176,12 @@ class Typed {
     return sender_.send(Message{topic_, std::move(principal), Payload::object(std::move(value))}, attributes);
   }
 
-  /// As `Bus::subscribe`; `bodies` and `patterns` are set to this topic's messages.
+  /// As `Bus::subscribe`, for this topic's messages. Errors: throws std::invalid_argument besides if the options have
+  /// bodies or patterns of their own.
   TypedReceiver<T> subscribe(SubscribeOptions options) {
+    if (options.bodies != Bodies::all() || !options.patterns.empty()) {
+      throw std::invalid_argument("a typed subscription has the bodies and the pattern of its topic");
+    }
     options.bodies = {BodyKind::message};
     options.patterns = {TopicPattern(topic_)};
     return TypedReceiver<T>(bus_->subscribe(std::move(options)));
@@ -186,7 +194,8 @@ class Typed {
 
  private:
   friend class Bus;
-  Typed(Bus& bus, Topic topic) : bus_(&bus), sender_(bus.sender()), topic_(std::move(topic)) {}
+  Typed(Bus& bus, Topic topic, std::string_view source)
+      : bus_(&bus), sender_(bus.sender(source)), topic_(std::move(topic)) {}
 
   Bus* bus_;
   Sender sender_;
@@ -194,8 +203,8 @@ class Typed {
 };
 
 template <HasSchema T>
-Typed<T> Bus::typed(Topic topic) {
-  return Typed<T>(*this, std::move(topic));
+Typed<T> Bus::typed(Topic topic, std::string_view source) {
+  return Typed<T>(*this, std::move(topic), source);
 }
 
 }  // namespace bus

@@ -9,6 +9,38 @@
 
 namespace bus {
 
+std::string_view to_string(Outcome outcome) noexcept {
+  switch (outcome) {
+    case Outcome::event: return "event";
+    case Outcome::empty: return "empty";
+    case Outcome::timed_out: return "timed_out";
+    case Outcome::stopped: return "stopped";
+    case Outcome::closed: break;
+  }
+  return "closed";
+}
+
+std::string_view to_string(BodyKind kind) noexcept {
+  switch (kind) {
+    case BodyKind::health: return "health";
+    case BodyKind::config_updated: return "config_updated";
+    case BodyKind::service_crashed: return "service_crashed";
+    case BodyKind::shutdown: return "shutdown";
+    case BodyKind::message: break;
+  }
+  return "message";
+}
+
+std::string_view to_string(Warning::Kind kind) noexcept {
+  switch (kind) {
+    case Warning::Kind::lagged: return "lagged";
+    case Warning::Kind::nodes_grew: return "nodes_grew";
+    case Warning::Kind::observer_threw: return "observer_threw";
+    case Warning::Kind::names_folded: break;
+  }
+  return "names_folded";
+}
+
 namespace detail {
 
 CoreRef::CoreRef(const CoreRef& other) noexcept : core_(other.core_) {
@@ -89,7 +121,7 @@ Observer Bus::observe(std::string_view name, std::function<void(const Event&)> f
   if (const auto wrong = detail::name_fault(name, limits::max_name_bytes); !wrong.empty()) {
     detail::throw_invalid("observer name", name, wrong);
   }
-  if (!function) throw std::invalid_argument("observer \"" + std::string(name) + "\" has an empty function");
+  if (!function) throw std::invalid_argument("observer '" + std::string(name) + "': its function is empty");
   return {core_, &core_->observers.attach(name, std::move(function))};
 }
 

@@ -17,4 +17,8 @@ result<Principal> Principal::parse(std::string_view text) {
   return Principal(detail::Text<24>(text));
 }
 
+std::string_view Principal::fault(std::string_view text) noexcept {
+  return detail::name_fault(text, limits::max_principal_bytes);
+}
+
 }  // namespace bus

@@ -241,7 +241,10 @@ void ReceiverState::arm(AsyncWait& wait) noexcept {
   // From the moment the wait is given away the operation may end and take the receiver with it.
   retain();
   const EventRing::Place next = reader_.next;
-  record_.wait.store(&wait, sync::seq_cst);  // sync WAIT-GIVE, before WAKE-ARM; pairs with WAIT-TAKE
+  // sync WAIT-GIVE, before WAKE-ARM; pairs with WAIT-TAKE. Nothing is there, unless a second receive breaks the rule.
+  if (AsyncWait* const displaced = record_.wait.exchange(&wait, sync::seq_cst)) {
+    displaced->resume(AsyncWait::Reason::cancelled);
+  }
   core_->sleepers.arm(record_);
   const bool abandoned = abandoned_.load(sync::seq_cst);  // sync WAIT-ABANDON: it or `abandon` sees the other
   if (abandoned || core_->ring.ready(next)) {

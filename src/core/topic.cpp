@@ -52,4 +52,7 @@ void detail::throw_invalid(std::string_view what, std::string_view given, std::s
   throw std::invalid_argument(text);
 }
 
+std::string_view Topic::fault(std::string_view text) noexcept { return detail::topic_fault(text, false); }
+std::string_view TopicPattern::fault(std::string_view text) noexcept { return detail::topic_fault(text, true); }
+
 }  // namespace bus

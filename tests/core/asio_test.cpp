@@ -426,6 +426,20 @@ TEST_F(AsyncRecv, ThatNeverCompletesGivesEverythingBackWithItsContext) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
+TEST_F(AsyncRecv, BesidesAnotherAbortsThatOne) {
+  Completion second;
+  {
+    asio::io_context ends;
+    rx.async_recv(bind_executor(ends, done.note()));
+    rx.async_recv(bind_executor(ends, second.note()));
+    send(1);
+    ends.poll();
+  }
+  EXPECT_TRUE(done.aborted());
+  ASSERT_EQ(second.calls, 1);
+  EXPECT_EQ(version_of(*second.got), 1u);
+}
+
 TEST_F(AsyncRecv, ThatWaitsEndsWithItsContextAndTakesNothing) {
   auto held = std::make_shared<int>(0);
   {

@@ -79,7 +79,9 @@ TEST(Error, a_value_becomes_a_code_of_this_category) {
 
 TEST(Error, only_shortages_are_retryable) {
   for (const auto& [value, number] : numbered) {
-    EXPECT_EQ(is_retryable(value), value == errc::nodes_exhausted || value == errc::out_of_memory || value == errc::rate_limited) << number;
+    EXPECT_EQ(is_retryable(value),
+              value == errc::nodes_exhausted || value == errc::out_of_memory || value == errc::rate_limited)
+        << number;
   }
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+#include <bus/principal.hpp>
 #include <bus/topic.hpp>
 
 #include <gtest/gtest.h>
@@ -7,7 +8,9 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -58,6 +61,22 @@ std::string what_is_thrown(Make make) {
 }
 
 // --- Grammar ---
+
+static_assert(!std::is_constructible_v<Topic, std::string> && !std::is_constructible_v<Topic, std::string_view>);
+static_assert(!std::is_constructible_v<Topic, char (&)[8]> && std::is_constructible_v<Topic, const char (&)[8]>);
+static_assert(!std::is_constructible_v<TopicPattern, std::string> &&
+              !std::is_constructible_v<TopicPattern, char (&)[8]>);
+static_assert(!std::is_constructible_v<Principal, std::string> && !std::is_constructible_v<Principal, char (&)[8]>);
+
+TEST(Topic, that_is_wrong_says_which_rule_it_breaks) {
+  EXPECT_EQ(Topic::fault("a.b"), "");
+  EXPECT_EQ(Topic::fault("a..b"), "a segment is empty");
+  EXPECT_EQ(Topic::fault("a.*"), "wildcards belong in patterns");
+  EXPECT_EQ(TopicPattern::fault("a.*"), "");
+  EXPECT_EQ(TopicPattern::fault("a.>.b"), "'>' must be the last segment");
+  EXPECT_EQ(Principal::fault("agent.alice"), "");
+  EXPECT_EQ(Principal::fault("a b"), "it holds a space or a control byte");
+}
 
 TEST(Topic, holds_what_it_was_given) {
   EXPECT_TRUE(is_topic("a"));
