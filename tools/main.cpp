@@ -3,6 +3,8 @@
 // The `busbar` command. What it can do is in the files named after its subcommands; this one reads the command line.
 #include "replay.hpp"
 #include "report.hpp"
+#include "route_spec.hpp"
+#include "routed_audience.hpp"
 
 #include <bus/limits.hpp>
 
@@ -18,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -64,9 +67,26 @@ class ReplayCommand {
     repeat_option_ = app_.add_option("--repeat", repeat_, "Publish the file so many times")
                          ->check(CLI::Range(std::uint64_t{1}, max_repeat).description(""))
                          ->type_name("K");
+    app_.add_option("--route", routes_,
+                    "A route that each event on a matching topic goes into, at most 8 of them, each\n"
+                    "read by a thread of its own. The options, each after a semicolon:\n"
+                    "budget=BYTES|KiB|MiB (1MiB), principal=P only (all; none after the = is the\n"
+                    "system), policy=evict_oldest_head|evict_fair_share|reject_new|wait|detach|\n"
+                    "coalesce (evict_oldest_head), rate=EVENTS_PER_SECOND at most that it reads\n"
+                    "until all is published (no limit; 0: reads only then)")
+        ->type_name("NAME:PATTERN[,PATTERN]...[;OPTION=VALUE]...")
+        ->allow_extra_args(false);
+    app_.add_option("--terminal", terminal_,
+                    "Mark events on matching topics as the end of a stream, which no route evicts")
+        ->type_name("PATTERN")
+        ->allow_extra_args(false);
     app_.add_flag("--json", json_, "Print one JSON object instead of a table");
     app_.footer(
-        "For each receiver delivered + missed + pending == published. Latency is from publication to receipt.\n"
+        "Example: a reader that is too slow for all the tokens, and misses the end of no stream:\n"
+        "  busbar replay examples/data/agents.ndjson --terminal 'llm.v1.done.>'"
+        " --route 'screen:llm.v1.>;budget=64KiB;rate=200'\n\n"
+        "For each receiver delivered + missed + pending == published; so too for each principal of a route, and for a\n"
+        "route delivered + evicted + coalesced == taken. Latency is from publication to receipt.\n"
         "Lines that are no events are told on standard error and skipped; the rest goes on. Ctrl-C ends publishing\n"
         "and prints the report.\n\n"
         "Exit status: 0; 3 if lines were skipped; 2 for wrong usage; 1 for any other failure.");
@@ -92,6 +112,15 @@ class ReplayCommand {
       }
     }
     if (names.size() > max_receivers) throw CLI::ValidationError("--slow", "there are more than 256 receivers");
+    options.routes = routes();
+    for (const std::string& text : terminal_) {
+      auto pattern = bus::TopicPattern::parse(text);
+      if (!pattern) {
+        throw CLI::ValidationError("--terminal",
+                                   "'" + text + "': no pattern: " + std::string(bus::detail::topic_fault(text, true)));
+      }
+      options.terminal.push_back(std::move(*pattern));
+    }
     return options;
   }
 
@@ -122,10 +151,30 @@ class ReplayCommand {
     return slow;
   }
 
+  std::vector<busbar::RouteSpec> routes() const {
+    std::vector<busbar::RouteSpec> routes;
+    std::set<std::string> names;
+    for (const std::string& text : routes_) {
+      try {
+        routes.push_back(busbar::parse_route(text));
+      } catch (const std::invalid_argument& error) {
+        throw CLI::ValidationError("--route", error.what());
+      }
+      const std::string& name = routes.back().options.owner;
+      if (!names.insert(name).second) throw CLI::ValidationError("--route", "there are two routes named " + name);
+    }
+    if (routes.size() > busbar::RoutedAudience::max_routes) {
+      throw CLI::ValidationError("--route", "there are more than 8 routes");
+    }
+    return routes;
+  }
+
   CLI::App& app_;
   CLI::Option* repeat_option_ = nullptr;
   busbar::ReplayOptions options_;
   std::vector<std::string> slow_;
+  std::vector<std::string> routes_;
+  std::vector<std::string> terminal_;
   std::string wait_ = "park";
   std::uint64_t repeat_ = 1;
   bool json_ = false;

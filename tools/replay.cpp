@@ -6,9 +6,11 @@
 #include "ndjson.hpp"
 #include "pacer.hpp"
 #include "progress.hpp"
+#include "routed_audience.hpp"
 
 #include <bus/bus.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -78,12 +80,17 @@ class EventReader {
   std::uint64_t skipped_ = 0;
 };
 
-/// Puts messages on the bus at the wanted pace, until it is told to stop.
+/// Publishes messages at the wanted pace, until it is told to stop: into the routes, if there are any, and on the bus.
 class Publisher {
  public:
-  Publisher(bus::Bus& hub, double events_per_second, const Interrupt& interrupt, Progress& progress)
-      : sender_(hub.sender("replay")), interrupt_(interrupt), progress_(progress) {
-    if (events_per_second > 0) pacer_.emplace(events_per_second);
+  Publisher(bus::Bus& hub, RoutedAudience* routes, const ReplayOptions& options, const Interrupt& interrupt,
+            Progress& progress)
+      : sender_(hub.sender("replay")),
+        routes_(routes),
+        terminal_(options.terminal),
+        interrupt_(interrupt),
+        progress_(progress) {
+    if (options.events_per_second > 0) pacer_.emplace(options.events_per_second);
   }
 
   /// Returns: false, with nothing published, once a stop is requested.
@@ -93,8 +100,7 @@ class Publisher {
       pacer_->step();
     }
     if (interrupt_.requested()) return false;
-    const auto sent = sender_.send(message);
-    if (!sent) throw std::runtime_error("the bus refused an event: " + sent.error().message());
+    if (const auto refused = send(message)) throw std::runtime_error("the bus refused an event: " + refused.message());
     progress_.published(++published_);
     return true;
   }
@@ -102,7 +108,16 @@ class Publisher {
   std::uint64_t published() const noexcept { return published_; }
 
  private:
+  bus::error_code send(const bus::Message& message) {
+    const auto matches = [&](const bus::TopicPattern& pattern) { return pattern.matches(message.topic); };
+    const bus::Attributes attributes{.terminal = std::ranges::any_of(terminal_, matches)};
+    if (routes_ != nullptr) return routes_->publish(message, attributes).error();
+    return sender_.send(message, attributes).error();
+  }
+
   bus::Sender sender_;
+  RoutedAudience* routes_;
+  const std::vector<bus::TopicPattern>& terminal_;
   std::optional<Pacer> pacer_;
   const Interrupt& interrupt_;
   Progress& progress_;
@@ -132,7 +147,9 @@ ReplayReport replay(const ReplayOptions& options) {
   const SteadyStamps clock;
   bus::Bus hub({.capacity = options.capacity, .timestamps = bus::Timestamps::precise, .clock = &clock});
   Audience audience(hub, options);
-  Publisher publisher(hub, options.events_per_second, interrupt, progress);
+  std::optional<RoutedAudience> routes;
+  if (!options.routes.empty()) routes.emplace(hub, options.routes, interrupt);
+  Publisher publisher(hub, routes ? &*routes : nullptr, options, interrupt, progress);
 
   progress.start(expected);
   const auto begin = clock.steady();
@@ -150,7 +167,8 @@ ReplayReport replay(const ReplayOptions& options) {
           .published = publisher.published(),
           .skipped_lines = events.skipped(),
           .seconds = seconds.count(),
-          .receivers = audience.finish(publisher.published())};
+          .receivers = audience.finish(publisher.published()),
+          .routes = routes ? routes->finish() : std::vector<RouteReport>()};
 }
 
 }  // namespace busbar

@@ -13,26 +13,51 @@
 namespace busbar {
 namespace {
 
-constexpr std::size_t columns = 7;
-using Row = std::array<std::string, columns>;
+using nlohmann::ordered_json;
+using Row = std::vector<std::string>;
 
 std::string duration_or_dash(const std::optional<std::uint64_t>& nanoseconds) {
   return nanoseconds ? as_duration(*nanoseconds) : "-";
 }
 
-/// The first column to the left, figures to the right, each as wide as its widest cell.
+/// The first column to the left, figures to the right, each as wide as its widest cell. The rows are of one length;
+/// the first one is the head of the table, which is left out if there are no others.
 std::string aligned(const std::vector<Row>& rows) {
-  std::array<std::size_t, columns> widths{};
+  if (rows.size() == 1) return {};
+  std::vector<std::size_t> widths(rows.front().size());
   for (const Row& row : rows) {
-    for (std::size_t i = 0; i < columns; ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
   std::string text;
   for (const Row& row : rows) {
     text += row[0] + std::string(widths[0] - row[0].size(), ' ');
-    for (std::size_t i = 1; i < columns; ++i) text += "  " + std::string(widths[i] - row[i].size(), ' ') + row[i];
+    for (std::size_t i = 1; i < row.size(); ++i) text += "  " + std::string(widths[i] - row[i].size(), ' ') + row[i];
     text += '\n';
   }
-  return text;
+  return text + '\n';
+}
+
+std::string receiver_table(const ReplayReport& report) {
+  std::vector<Row> rows{{"receiver", "delivered", "missed", "pending", "p50", "p95", "p99"}};
+  for (const ReceiverReport& receiver : report.receivers) {
+    rows.push_back({receiver.name, with_separators(receiver.delivered), with_separators(receiver.missed),
+                    with_separators(receiver.pending), duration_or_dash(receiver.p50), duration_or_dash(receiver.p95),
+                    duration_or_dash(receiver.p99)});
+  }
+  return aligned(rows);
+}
+
+std::string route_table(const ReplayReport& report) {
+  std::vector<Row> rows{
+      {"route", "taken", "delivered", "evicted", "coalesced", "refused", "terminals", "peak", "budget"}};
+  for (const RouteReport& route : report.routes) {
+    rows.push_back({route.name + (route.detached ? " (detached)" : ""), with_separators(route.taken),
+                    with_separators(route.delivered), with_separators(route.lost.evicted),
+                    with_separators(route.lost.coalesced), with_separators(route.lost.refused),
+                    with_separators(route.terminals.delivered) + "/" + with_separators(route.terminals.published),
+                    with_separators(route.bytes_peak), with_separators(route.budget_bytes)});
+  }
+  return aligned(rows);
 }
 
 std::string summary(const ReplayReport& report) {
@@ -48,38 +73,61 @@ std::string summary(const ReplayReport& report) {
   return text + '\n';
 }
 
-}  // namespace
-
-std::string as_table(const ReplayReport& report) {
-  std::vector<Row> rows{{"receiver", "delivered", "missed", "pending", "p50", "p95", "p99"}};
-  for (const ReceiverReport& receiver : report.receivers) {
-    rows.push_back({receiver.name, with_separators(receiver.delivered), with_separators(receiver.missed),
-                    with_separators(receiver.pending), duration_or_dash(receiver.p50), duration_or_dash(receiver.p95),
-                    duration_or_dash(receiver.p99)});
-  }
-  return (report.receivers.empty() ? "" : aligned(rows) + '\n') + summary(report);
-}
-
-std::string as_json(const ReplayReport& report) {
-  using nlohmann::ordered_json;
+ordered_json to_json(const ReceiverReport& receiver) {
   const auto number_or_null = [](const std::optional<std::uint64_t>& value) {
     return value ? ordered_json(*value) : ordered_json(nullptr);
   };
+  return {{"name", receiver.name},
+          {"delivered", receiver.delivered},
+          {"missed", receiver.missed},
+          {"pending", receiver.pending},
+          {"p50_ns", number_or_null(receiver.p50)},
+          {"p95_ns", number_or_null(receiver.p95)},
+          {"p99_ns", number_or_null(receiver.p99)}};
+}
+
+ordered_json to_json(const PrincipalReport& principal) {
+  return {{"name", principal.name},     {"published", principal.published}, {"delivered", principal.delivered},
+          {"missed", principal.missed}, {"pending", principal.pending},     {"bytes", principal.bytes}};
+}
+
+ordered_json to_json(const RouteReport& route) {
+  auto principals = ordered_json::array();
+  for (const PrincipalReport& principal : route.principals) principals.push_back(to_json(principal));
+  const ordered_json lost{{"evicted", route.lost.evicted},
+                          {"coalesced", route.lost.coalesced},
+                          {"refused", route.lost.refused},
+                          {"gated", route.lost.gated},
+                          {"rate_limited", route.lost.rate_limited}};
+  const ordered_json terminals{{"published", route.terminals.published},
+                               {"delivered", route.terminals.delivered},
+                               {"refused", route.terminals.refused}};
+  return {{"name", route.name},
+          {"taken", route.taken},
+          {"delivered", route.delivered},
+          {"pending", route.pending},
+          {"lost", lost},
+          {"bytes_peak", route.bytes_peak},
+          {"budget", route.budget_bytes},
+          {"detached", route.detached},
+          {"terminals", terminals},
+          {"principals", principals}};
+}
+
+}  // namespace
+
+std::string as_table(const ReplayReport& report) {
+  return receiver_table(report) + route_table(report) + summary(report);
+}
+
+std::string as_json(const ReplayReport& report) {
   auto receivers = ordered_json::array();
-  for (const ReceiverReport& receiver : report.receivers) {
-    receivers.push_back(ordered_json{{"name", receiver.name},
-                                     {"delivered", receiver.delivered},
-                                     {"missed", receiver.missed},
-                                     {"pending", receiver.pending},
-                                     {"p50_ns", number_or_null(receiver.p50)},
-                                     {"p95_ns", number_or_null(receiver.p95)},
-                                     {"p99_ns", number_or_null(receiver.p99)}});
-  }
-  const ordered_json object{{"events", report.events},
-                            {"published", report.published},
-                            {"skipped_lines", report.skipped_lines},
-                            {"seconds", report.seconds},
-                            {"receivers", receivers}};
+  for (const ReceiverReport& receiver : report.receivers) receivers.push_back(to_json(receiver));
+  auto routes = ordered_json::array();
+  for (const RouteReport& route : report.routes) routes.push_back(to_json(route));
+  const ordered_json object{
+      {"events", report.events},   {"published", report.published}, {"skipped_lines", report.skipped_lines},
+      {"seconds", report.seconds}, {"receivers", receivers},        {"routes", routes}};
   // A name is the user's bytes and need not be UTF-8.
   return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + '\n';
 }

@@ -7,7 +7,7 @@
 
 namespace busbar {
 
-/// A table of receivers and a line about the whole, for a person.
+/// A table of receivers, one of routes, and a line about the whole, for a person.
 std::string as_table(const ReplayReport& report);
 
 /// One JSON object on one line, for a program.

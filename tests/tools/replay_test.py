@@ -5,19 +5,26 @@
     replay_test.py PATH_OF_BUSBAR [unittest arguments]
 """
 
+import collections
 import json
 import os
 import pathlib
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 BUSBAR = "busbar"
-RECORDING = pathlib.Path(__file__).resolve().parents[2] / "examples" / "data" / "agents.ndjson"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECORDING = ROOT / "examples" / "data" / "agents.ndjson"
+DONE = "llm.v1.done.>"  # on which the recording ends its 85 streams
 WAITS = ["spin", "yield", "park", "async"]
+ENTRY_BYTES = 384  # what a route charges for a message besides topic and payload
 TIMEOUT = 120  # seconds; a run that takes so long hangs
 
 
@@ -25,9 +32,15 @@ def event(topic="agent.v1.thought", **fields):
     return json.dumps({"topic": topic, "payload": 1, **fields})
 
 
-def run(*arguments, stdin=""):
+def charge(topic="agent.v1.thought"):
+    """What a route charges for `event(topic)`, whose payload is one byte."""
+    return ENTRY_BYTES + len(topic) + 1
+
+
+def run(*arguments, stdin="", **options):
     data = stdin if isinstance(stdin, bytes) else stdin.encode()
-    return subprocess.run([BUSBAR, *map(str, arguments)], input=data, capture_output=True, timeout=TIMEOUT)
+    command = [BUSBAR, *map(str, arguments)]
+    return subprocess.run(command, input=data, capture_output=True, timeout=TIMEOUT, **options)
 
 
 class ReplayTest(unittest.TestCase):
@@ -47,7 +60,7 @@ class ReplayTest(unittest.TestCase):
         lines = result.stdout.decode().splitlines()
         self.assertEqual(len(lines), 1, lines)
         report = json.loads(lines[0])
-        self.assertEqual(list(report), ["events", "published", "skipped_lines", "seconds", "receivers"])
+        self.assertEqual(list(report), ["events", "published", "skipped_lines", "seconds", "receivers", "routes"])
         keys = ["name", "delivered", "missed", "pending", "p50_ns", "p95_ns", "p99_ns"]
         for receiver in report["receivers"]:
             self.assertEqual(list(receiver), keys)
@@ -59,7 +72,27 @@ class ReplayTest(unittest.TestCase):
                 self.assertEqual(percentiles, [None] * 3)
             else:
                 self.assertEqual(percentiles, sorted(percentiles))
+        for route in report["routes"]:
+            self.check_route(route)
         return report
+
+    def check_route(self, route):
+        keys = ["name", "taken", "delivered", "pending", "lost", "bytes_peak", "budget", "detached", "terminals",
+                "principals"]
+        self.assertEqual(list(route), keys)
+        lost, terminals = route["lost"], route["terminals"]
+        self.assertEqual(list(lost), ["evicted", "coalesced", "refused", "gated", "rate_limited"])
+        self.assertEqual(list(terminals), ["published", "delivered", "refused"])
+        self.assertEqual(route["pending"], 0)
+        self.assertEqual(route["taken"], route["delivered"] + lost["evicted"] + lost["coalesced"])
+        self.assertLessEqual(route["bytes_peak"], route["budget"])
+        self.assertEqual(terminals["published"], terminals["delivered"] + terminals["refused"])
+        self.assertEqual(route["delivered"], sum(one["delivered"] for one in route["principals"]))
+        self.assertEqual(sum(lost.values()), sum(one["missed"] for one in route["principals"]))
+        for one in route["principals"]:
+            self.assertEqual(list(one), ["name", "published", "delivered", "missed", "pending", "bytes"])
+            self.assertEqual(one["published"], one["delivered"] + one["missed"] + one["pending"], one)
+            self.assertGreaterEqual(one["bytes"], one["delivered"] * ENTRY_BYTES)
 
     # --- Counts.
 
@@ -117,6 +150,125 @@ class ReplayTest(unittest.TestCase):
             result = run("replay", RECORDING, "--receivers", 0, "--slow", "a=b=10", "--wait", wait, "--json")
             report = self.report(result)
             self.assertEqual([receiver["name"] for receiver in report["receivers"]], ["a=b"])
+
+    # --- Routes. One with rate=0 reads nothing before everything has been published, so what it loses is certain.
+
+    def routes(self, path, *specs, arguments=(), **options):
+        """The reports of these routes, by name."""
+        flags = [flag for spec in specs for flag in ("--route", spec)]
+        report = self.report(run("replay", path, *flags, *arguments, "--json", **options))
+        self.assertEqual([route["name"] for route in report["routes"]], [spec.split(":")[0] for spec in specs])
+        return {route["name"]: route for route in report["routes"]}
+
+    def principals(self, route, field):
+        return {one["name"]: one[field] for one in route["principals"]}
+
+    def test_every_principal_of_a_route_balances_whatever_its_budget_and_its_policy(self):
+        published = collections.Counter()
+        for line in RECORDING.read_bytes().splitlines():
+            published[json.loads(line).get("principal") or ""] += 1
+        for policy in ("evict_oldest_head", "evict_fair_share", "reject_new", "detach", "coalesce"):
+            for budget in ("385", "16KiB", "64KiB", "256KiB", "1MiB"):
+                with self.subTest((policy, budget)):
+                    common = f":>;budget={budget};policy={policy}"
+                    specs = ["fast" + common, f"slow{common};rate=500", f"late{common};rate=0"]
+                    for route in self.routes(RECORDING, *specs, arguments=["--terminal", DONE]).values():
+                        self.assertEqual(self.principals(route, "published"), dict(published))
+                        self.assertEqual(route["terminals"]["published"], 85)
+
+    def test_a_route_keeps_the_newest_and_all_of_its_terminals(self):
+        slow = self.routes(RECORDING, "slow:>;budget=64KiB;rate=0", arguments=["--terminal", DONE])["slow"]
+        self.assertEqual(slow["terminals"], {"published": 85, "delivered": 85, "refused": 0})
+        self.assertGreater(slow["lost"]["evicted"], 2000)
+        self.assertEqual(slow["lost"]["refused"], 0)
+
+    def test_a_terminal_that_has_no_room_is_refused_to_its_publisher(self):
+        slow = self.routes(RECORDING, "slow:>;budget=16KiB;rate=0", arguments=["--terminal", DONE])["slow"]
+        self.assertGreater(slow["terminals"]["delivered"], 20)
+        self.assertGreater(slow["terminals"]["refused"], 20)
+        self.assertGreaterEqual(slow["lost"]["refused"], slow["terminals"]["refused"])
+
+    def test_several_kinds_of_topic_may_be_terminal_and_need_no_route(self):
+        terminal = ["--terminal", "llm.v1.done.aster", "--terminal", "*.v1.notice"]
+        self.assertEqual(self.routes(RECORDING, "r:>", arguments=terminal)["r"]["terminals"]["published"], 35 + 9)
+        self.assertEqual(self.report(run("replay", RECORDING, *terminal, "--json"))["routes"], [])
+
+    def test_each_route_gets_what_matches_it_once_and_is_in_its_scope(self):
+        path = self.file(
+            event("a.b", principal="agent.alice"),
+            event("a.c", principal="agent.bob"),
+            event("a.b"),
+            event("z", principal="agent.alice"),
+        )
+        routes = self.routes(
+            path, "all:>", "a:a.>,a.*,a.b,a.b", "alice:>;principal=agent.alice", "system:>;principal=", "none:q",
+        )
+        published = {name: self.principals(route, "delivered") for name, route in routes.items()}
+        self.assertEqual(
+            published,
+            {
+                "all": {"": 1, "agent.alice": 2, "agent.bob": 1},
+                "a": {"": 1, "agent.alice": 1, "agent.bob": 1},
+                "alice": {"agent.alice": 2},
+                "system": {"": 1},
+                "none": {},
+            },
+        )
+
+    def test_the_earliest_goes_by_default_and_bytes_are_charged_bytes(self):
+        path = self.file(*[event(principal="agent.first")] * 5, *[event(principal="agent.second")] * 5)
+        routes = self.routes(
+            path, f"six:>;budget={6 * charge()};rate=0", f"short:>;budget={6 * charge() - 1};rate=0", "all:>;rate=0",
+        )
+        six = routes["six"]
+        self.assertEqual((six["taken"], six["delivered"], six["lost"]["evicted"]), (10, 6, 4))
+        self.assertEqual((six["bytes_peak"], six["budget"]), (6 * charge(), 6 * charge()))
+        self.assertEqual(self.principals(six, "missed"), {"agent.first": 4, "agent.second": 0})
+        self.assertEqual(self.principals(six, "bytes"), {"agent.first": charge(), "agent.second": 5 * charge()})
+        self.assertEqual(routes["short"]["delivered"], 5)
+        self.assertEqual((routes["all"]["delivered"], routes["all"]["budget"]), (10, 1 << 20))
+
+    def test_with_a_fair_share_the_noisy_one_loses(self):
+        noisy, quiet = event(principal="agent.noisy"), event(principal="agent.quiet")
+        path = self.file(*[quiet] * 5, *[noisy] * 100)
+        spec = f"r:>;budget={10 * charge()};policy=evict_fair_share;rate=0"
+        route = self.routes(path, spec)["r"]
+        self.assertEqual(self.principals(route, "missed"), {"agent.noisy": 95, "agent.quiet": 0})
+
+    def test_newcomers_may_be_rejected(self):
+        path = self.file(*[event(principal="agent.first")] * 5, *[event(principal="agent.second")] * 5)
+        route = self.routes(path, f"r:>;budget={6 * charge()};policy=reject_new;rate=0")["r"]
+        self.assertEqual((route["taken"], route["lost"]["refused"]), (6, 4))
+        self.assertEqual(self.principals(route, "missed"), {"agent.first": 0, "agent.second": 4})
+
+    def test_messages_of_a_principal_and_topic_may_coalesce(self):
+        path = self.file(*[event("a", principal="agent.a"), event("b", principal="agent.a"), event("a")] * 10)
+        route = self.routes(path, "r:>;policy=coalesce;rate=0")["r"]
+        self.assertEqual((route["taken"], route["delivered"], route["lost"]["coalesced"]), (30, 3, 27))
+
+    def test_a_publisher_may_wait_for_room(self):
+        path = self.file(*[event()] * 200)
+        spec = f"r:>;budget={3 * charge()};policy=wait;rate=1000"
+        self.assertEqual(self.routes(path, spec)["r"]["delivered"], 200)
+
+    def test_a_rate_slows_a_route_while_events_are_published(self):
+        path = self.file(*[event()] * 100)
+        specs = [f"slow:>;budget={10 * charge()};rate=0.001", f"quick:>;budget={10 * charge()};rate=100000"]
+        routes = self.routes(path, *specs, arguments=["--rate", 200])
+        self.assertIn(routes["slow"]["delivered"], (10, 11))  # the first, and those that are there at the end
+        self.assertGreater(routes["quick"]["delivered"], 11)
+
+    def test_losses_of_more_principals_than_a_route_remembers(self):
+        path = self.file(*[event(principal=f"p{i}") for i in range(5000)])
+        for policy in ("reject_new", "evict_oldest_head"):
+            route = self.routes(path, f"r:>;budget={charge()};policy={policy};rate=0")["r"]
+            self.assertEqual((len(route["principals"]), route["delivered"]), (5000, 1))
+
+    def test_routes_read_what_comes_from_standard_input_and_beside_receivers(self):
+        report = self.report(run("replay", "--route", "r:>", "--slow", "snail=1", "--json", stdin=f"{event()}\n" * 20))
+        self.assertEqual(report["routes"][0]["delivered"], 20)
+        self.assertEqual([receiver["name"] for receiver in report["receivers"]], ["receiver-1", "receiver-2", "snail"])
+        self.assertEqual(self.report(run("replay", "--route", "r:>;rate=0", "--json"))["routes"][0]["taken"], 0)
 
     # --- Input.
 
@@ -200,6 +352,19 @@ class ReplayTest(unittest.TestCase):
         self.assertEqual(lines[0].split(), ["receiver", "delivered", "missed", "pending", "p50", "p95", "p99"])
         self.assertEqual([line.split()[0] for line in lines[1:4]], ["receiver-1", "receiver-2", "snail"])
         self.assertIn("2,395 events, 2,395 published in ", lines[5])
+        self.assertEqual(len(lines), 6)
+
+    def test_a_person_gets_a_table_of_routes_after_that_of_receivers(self):
+        result = run("replay", RECORDING, "--terminal", DONE, "--route", "late:>;budget=64KiB;rate=0", "--route", "b:q")
+        self.assertEqual((result.returncode, result.stderr), (0, b""))
+        lines = result.stdout.decode().splitlines()
+        self.assertEqual(lines[0].split()[0], "receiver")
+        columns = "route taken delivered evicted coalesced refused terminals peak budget"
+        self.assertEqual(lines[4].split(), columns.split())
+        late = lines[5].split()
+        self.assertEqual((late[0], late[1], late[6], late[8]), ("late", "2,395", "85/85", "65,536"))
+        self.assertEqual(lines[6].split(), ["b", "0", "0", "0", "0", "0", "0/0", "0", "1,048,576"])
+        self.assertIn("2,395 events, 2,395 published in ", lines[8])
 
     def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(self):
         control, terminal = pty.openpty()
@@ -260,6 +425,58 @@ class ReplayTest(unittest.TestCase):
                 self.assertNotEqual(result.stderr, b"")
                 self.assertEqual(result.stdout, b"")
 
+    def test_a_wrong_route_is_told_what_is_wrong_and_what_is_allowed(self):
+        form = "NAME:PATTERN[,PATTERN]...[;OPTION=VALUE]..."
+        options = "budget=BYTES, principal=P, policy=NAME or rate=EVENTS_PER_SECOND"
+        wrong = {
+            "": [form],
+            "r": ["'r'", form],
+            "r;rate=1": [form],
+            ":>": ["a name has 1 to 64 bytes"],
+            "two words:>": ["'two words'", "a name has 1 to 64 bytes"],
+            "s" * 65 + ":>": ["a name has 1 to 64 bytes"],
+            "r:": ["it is empty"],
+            "r:a..b": ["'a..b'", "a segment is empty"],
+            "r:>.a": ["'>.a'", "'>' must be the last segment"],
+            "r:a,": ["it is empty"],
+            "r:a,b*": ["'b*'", "a wildcard must be a whole segment"],
+            "r:>;": [options],
+            "r:>;budget": ["'budget'", options],
+            "r:>;principal": ["'principal'", options],
+            "r:>;colour=red": ["'colour=red'", options],
+            "r:>;rate=1;rate=1": ["rate is given twice"],
+            "r:>;budget=384": ["'budget=384'", "385 to 1,099,511,627,776 bytes"],
+            "r:>;budget=": ["256KiB"],
+            "r:>;budget=-1": ["256KiB"],
+            "r:>;budget=1.5MiB": ["256KiB"],
+            "r:>;budget=1kb": ["256KiB"],
+            "r:>;budget=1048577MiB": ["256KiB"],
+            "r:>;budget=17592186044417MiB": ["256KiB"],  # 1 MiB more than 64 bits hold
+            "r:>;budget=18446744073709551616": ["256KiB"],
+            "r:>;principal=a b": ["'principal=a b'", "no spaces"],
+            "r:>;principal=" + "p" * 129: ["at most 128 bytes"],
+            "r:>;policy=evict": ["'policy=evict'", "evict_fair_share, reject_new, wait, detach, coalesce"],
+            "r:>;rate=": ["'rate='", "a number of events a second"],
+            "r:>;rate=-1": ["a number of events a second"],
+            "r:>;rate=nan": ["a number of events a second"],
+            "r:>;rate=inf": ["a number of events a second"],
+            "r:>;rate=1x": ["a number of events a second"],
+            "r:>;rate=0;policy=wait": ["policy=wait", "a rate above 0"],
+        }
+        for spec, words in wrong.items():
+            with self.subTest(spec):
+                self.refused(["--route", spec], "--route", *words)
+        self.refused(["--route", "r:>", "--route", "r:a"], "two routes named r")
+        self.refused([flag for i in range(9) for flag in ("--route", f"r{i}:>")], "more than 8 routes")
+        self.refused(["--route"], "--route")
+        self.refused(["--terminal", "a..b"], "--terminal", "'a..b'", "a segment is empty")
+
+    def refused(self, arguments, *words):
+        result = run("replay", RECORDING, *arguments)
+        self.assertEqual((result.returncode, result.stdout), (2, b""), result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr.decode())
+
     def test_other_failures(self):
         missing = run("replay", self.folder / "missing.ndjson")
         self.assertEqual(missing.returncode, 1)
@@ -275,6 +492,14 @@ class ReplayTest(unittest.TestCase):
             result = run(*arguments.split())
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             self.assertIn(word, result.stdout)
+
+    def test_the_examples_of_the_help_and_of_the_readme_work(self):
+        for text in (run("replay", "--help").stdout.decode(), (ROOT / "README.md").read_text()):
+            examples = re.findall(r"^ +(?:busbar replay|scripts/run) (examples/.*--route.*)$", text, re.MULTILINE)
+            self.assertEqual(len(examples), 1)
+            report = self.report(run("replay", *shlex.split(examples[0]), "--json", cwd=ROOT))
+            self.assertGreater(report["routes"][0]["lost"]["evicted"], 0)
+            self.assertEqual(report["routes"][0]["terminals"], {"published": 85, "delivered": 85, "refused": 0})
 
     # --- Signals.
 
@@ -314,6 +539,17 @@ class ReplayTest(unittest.TestCase):
                 process.stdin.close()
                 self.assertEqual(report["events"], 1)
                 self.assertLess(report["published"], 1000000000)
+
+    def test_a_signal_ends_a_publish_that_waits_for_room(self):
+        for rate in ("0.001", "1"):
+            with self.subTest(rate):
+                spec = f"r:>;budget={3 * charge()};policy=wait;rate={rate}"
+                process = self.start(self.file("?", *[event()] * 100), "--route", spec)
+                time.sleep(0.2)  # for most runs of the test enough to get there; it holds in any case
+                report = self.report(self.interrupted(process, signal.SIGINT), exit_status=3)
+                process.stdin.close()
+                self.assertLess(report["published"], 100)
+                self.assertEqual(report["routes"][0]["delivered"], report["published"])
 
 
 if __name__ == "__main__":
