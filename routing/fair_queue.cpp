@@ -217,11 +217,15 @@ void FairQueue::spare_doomed() noexcept {
   replaced_ = nullptr;
 }
 
-Entry* FairQueue::next_victim() noexcept {
+/// Who goes next for the newcomer. A terminal is not refused for its principal's share: it goes on with the next
+/// heaviest.
+Entry* FairQueue::next_victim(const Entry& newcomer) noexcept {
   if (config_.overflow != Overflow::evict_fair_share) return age_.empty() ? nullptr : &age_.front();
-  Backlog& heaviest = *ranking_.rbegin();
-  if (heaviest.evictable.empty()) return nullptr;  // the newcomer's own
-  return &heaviest.evictable.front();
+  auto heaviest = ranking_.rbegin();
+  if (heaviest->evictable.empty()) {  // the newcomer's own, which stands among them with nothing to give
+    if (!newcomer.protects || ++heaviest == ranking_.rend()) return nullptr;
+  }
+  return &heaviest->evictable.front();
 }
 
 /// Dooms what has to go for the entry. Returns: why the entry is refused instead, if it is.
@@ -258,7 +262,7 @@ std::optional<Loss> FairQueue::make_room(Entry& entry, bool& had_to) noexcept {
   if (bytes > budget && (!evicts || bytes - budget > evictable_bytes_)) return Loss::over_budget;
   if (too_many && !evicts) return Loss::over_count;
   while (bytes > budget || (config_.credits != 0 && messages > config_.credits)) {
-    Entry* const victim = next_victim();
+    Entry* const victim = next_victim(entry);
     if (victim == nullptr) {
       if (bytes <= budget) return Loss::over_count;
       return config_.overflow == Overflow::evict_fair_share ? Loss::over_share : Loss::over_budget;

@@ -157,6 +157,7 @@ class FairQueue {
   std::uint64_t messages() const noexcept { return messages_; }
   std::uint64_t principals() const noexcept { return active_count_; }
   std::uint64_t starved() const noexcept { return starved_; }
+  std::uint64_t forgotten() const noexcept { return forgotten_; }
   const auto& lost() const noexcept { return lost_; }
   std::size_t budget() const noexcept { return config_.budget_bytes; }
   template <class Visit>
@@ -219,7 +220,7 @@ class FairQueue {
   void set_load(Backlog& backlog, std::uint64_t load, bool newcomer = false) noexcept;
   void doom(Entry& victim) noexcept;
   void spare_doomed() noexcept;
-  Entry* next_victim() noexcept;
+  Entry* next_victim(const Entry& newcomer) noexcept;
   std::optional<Loss> make_room(Entry& entry, bool& had_to) noexcept;
   void skip_fruitless_rounds(std::size_t quantum) noexcept;
 

@@ -472,6 +472,7 @@ RouteStats Route::stats() const {
   stats.principals = queue_.principals();
   stats.quantum_starved = queue_.starved();
   stats.waiting_publishers = waiting_;
+  stats.forgotten = queue_.forgotten();
   stats.lost = queue_.lost();
   return stats;
 }

@@ -299,10 +299,9 @@ std::vector<std::unique_ptr<RouterCore::Room>> RouterCore::reserve_room(const Me
     const Route::Room answer = room->route.reserve(charge, *room);
     if (answer == Route::Room::never) continue;
     if (answer == Route::Room::later) {
-      if (!room->told.wait_until(deadline)) {
-        if (room->route.withdraw(*room)) continue;
-        room->told.wait();  // somebody is about to tell it
-      }
+      const bool told = room->told.wait_until(deadline);
+      if (room->route.withdraw(*room)) continue;
+      if (!told) room->told.wait();  // somebody is about to tell it
       if (!Route::has_room(*room)) continue;
     }
     room->charge = charge;

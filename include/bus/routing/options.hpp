@@ -23,7 +23,7 @@ namespace bus {
 enum class Overflow : std::uint8_t {
   evict_oldest_head,  ///< the earliest message of the route goes
   evict_fair_share,  ///< the earliest message of the principal with the most bytes for its weight goes, the newcomer's
-                     ///< included; a principal within its share loses nothing to others
+                     ///< included; a principal within its share loses nothing to others, save to terminals
   reject_new,  ///< the newcomer is refused
   wait,  ///< as `reject_new`; but `publish_until` and `async_publish` wait for room
   detach,  ///< the earliest goes; a route that has had no room for `detach_after` ends

@@ -174,7 +174,7 @@ class [[nodiscard]] RouteBatch {
   Outcome outcome_ = Outcome::empty;
 };
 
-/// One route. `offered == delivered + pending + messages + the sum of lost`, at any time.
+/// One route. `offered == delivered + pending + lost_in_all()`, at any time.
 struct RouteStats {
   RouteId id{};
   std::string owner;
@@ -189,6 +189,7 @@ struct RouteStats {
   std::uint64_t gated = 0;           ///< not offered: the gate was closed
   std::uint64_t quantum_starved = 0;  ///< turns in which a principal's deficit did not cover its first message
   std::uint64_t waiting_publishers = 0;
+  std::uint64_t forgotten = 0;  ///< losses of principals no longer remembered, to be told with the next message
   bool detached = false;
   /// Messages lost, by reason and by class of principal: `lost[reason][class]`.
   std::array<std::array<std::uint64_t, 3>, loss_reasons> lost{};
@@ -243,7 +244,8 @@ class RouteSender {
 };
 
 /// Reads one route. Destroying it ends the route; what is in it then is gone.
-/// Threads: one at a time; `stats` and `backlogs` from any. Lifetime: may outlive the router, then reads what is left.
+/// Threads: one at a time; `stats`, `backlogs` and `detached` from any. Lifetime: may outlive the router, then reads
+/// what is left.
 class RouteReceiver {
  public:
   /// A receiver of no route: every receive returns closed.
@@ -281,7 +283,8 @@ class RouteReceiver {
   RouteId id() const noexcept;
   std::string_view name() const noexcept;
 
-  /// Whether the route ended because it had no room for too long.
+  /// Whether the route ended because it had no room for too long. From then on it takes and refuses nothing. Threads:
+  /// any.
   bool detached() const noexcept;
 
   RouteStats stats() const;
