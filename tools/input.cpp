@@ -70,7 +70,13 @@ bool Interrupt::wait_until(std::chrono::steady_clock::time_point deadline) const
 }
 
 File::File(const std::string& path) : descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-  if (descriptor_ < 0) throw_errno("cannot open " + path);
+  if (descriptor_ < 0) throw_errno("cannot open '" + path + "'");
+  struct stat status{};
+  if (fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
+    close(descriptor_);
+    errno = EISDIR;
+    throw_errno("cannot read '" + path + "'");
+  }
 }
 
 File::~File() {

@@ -41,7 +41,8 @@ class ReplayCommand {
   explicit ReplayCommand(CLI::App& parent)
       : app_(*parent.add_subcommand("replay", "Publish recorded events on a bus and see what its receivers get")) {
     app_.add_option("FILE", options_.input,
-                    "Events, one JSON object a line: {\"topic\": …, \"principal\": …, \"payload\": …}.\n"
+                    "Events, one JSON object a line: {\"topic\": …, \"principal\": …, \"payload\": …};\n"
+                    "topic and payload are required, and other keys ignored.\n"
                     "A file is read before the first event is published; - is standard input,\n"
                     "whose events are published as they arrive")
         ->type_name("")
@@ -138,10 +139,10 @@ class ReplayCommand {
     const std::size_t equals = text.rfind('=');
     if (equals == std::string::npos) throw CLI::ValidationError("--slow", "must be NAME=EVENTS_PER_SECOND");
     busbar::SlowReceiver slow{.name = text.substr(0, equals)};
-    const auto is_unfit = [](unsigned char byte) { return byte <= 0x20 || byte == 0x7F; };
+    const auto is_unfit = [](unsigned char byte) { return byte <= 0x20 || byte == 0x7F || byte == ','; };
     if (slow.name.empty() || slow.name.size() > bus::limits::max_name_bytes ||
         std::any_of(slow.name.begin(), slow.name.end(), is_unfit)) {
-      throw CLI::ValidationError("--slow", "a name has 1 to 64 bytes and no spaces or control bytes");
+      throw CLI::ValidationError("--slow", "a name has 1 to 64 bytes and no spaces, control bytes or commas");
     }
     const std::string rate = text.substr(equals + 1);
     if (!CLI::detail::lexical_cast(rate, slow.events_per_second) || !std::isfinite(slow.events_per_second) ||
