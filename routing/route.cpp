@@ -214,23 +214,24 @@ void Route::claim_reader(Wakes& wakes) noexcept {
   if (std::exchange(sleeping_, false)) wakes.reader = &record_;
 }
 
-Route::Room Route::reserve(std::size_t charge, RoomWait& wait) noexcept {
+bool Route::reserve(std::size_t charge, RoomWait& wait) noexcept {
   const std::lock_guard lock(mutex_);
-  if (closed_ || charge > queue_.budget()) return Room::never;
-  if (waits_.empty() && queue_.reserve(charge)) return Room::reserved;
+  if (closed_ || charge > queue_.budget()) return false;
   wait.charge_ = charge;
-  wait.has_room_ = false;
+  wait.has_room_ = waits_.empty() && queue_.reserve(charge);
+  if (wait.has_room_) return false;
   wait.queued_ = true;
   waits_.push_back(wait);
   ++waiting_;
-  return Room::later;
+  return true;
 }
 
-void Route::unreserve(std::size_t charge) noexcept {
+void Route::unreserve(RoomWait& wait) noexcept {
+  if (!take_room(wait)) return;
   Wakes wakes;
   {
     const std::lock_guard lock(mutex_);
-    queue_.unreserve(charge);
+    queue_.unreserve(wait.charge_);
     grant_room(wakes);
   }
   wakes.wake();

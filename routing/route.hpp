@@ -44,7 +44,7 @@ class RoomWait {
   Hook hook_;
   std::size_t charge_ = 0;
   bool queued_ = false;
-  bool has_room_ = false;  ///< else the route ended
+  bool has_room_ = false;  ///< set aside, and to be used or given back
 };
 
 /// Where the reader of a route waits. In the router's registry, so that it can be woken whatever became of the route.
@@ -95,15 +95,18 @@ class Route {
   /// Whether a message of this principal would be offered a place: scope and gate.
   bool would_admit(const Principal& principal) const noexcept;
 
-  enum class Room { reserved, later, never };
+  /// Sets room aside for `wait`, now or later, or finds that there is nothing to wait for.
+  /// Returns: whether `wait` will be told.
+  bool reserve(std::size_t charge, RoomWait& wait) noexcept;
 
-  /// Sets room aside, or has `wait` told when there is. With `never` there is nothing to wait for.
-  Room reserve(std::size_t charge, RoomWait& wait) noexcept;
-  void unreserve(std::size_t charge) noexcept;
+  /// Gives back what was set aside, if it was.
+  void unreserve(RoomWait& wait) noexcept;
 
   /// Takes a wait back. Returns: false if it has been granted or is about to be.
   bool withdraw(RoomWait& wait) noexcept;
-  static bool has_room(const RoomWait& wait) noexcept { return wait.has_room_; }
+
+  /// Returns: whether room was set aside. It is the caller's to use, in `offer`.
+  static bool take_room(RoomWait& wait) noexcept { return std::exchange(wait.has_room_, false); }
 
   // --- For the reader. ---
 

@@ -269,53 +269,62 @@ void RouterCore::release_publisher(RoutePublisher& publisher) noexcept { publish
 
 // --- Publishing. ---
 
-/// Room set aside in one route for a message that is about to be published, and who waits for it.
 struct RouterCore::Room final : RoomWait {
   explicit Room(Route& in) : route(in) { route.retain(); }
   ~Room() {
-    if (charge != 0) route.unreserve(charge);
+    route.unreserve(*this);
     route.release();
   }
-  void granted() noexcept override { told.post(); }
+  void granted() noexcept override {
+    if (wait != nullptr) return wait->resume(AsyncWait::Reason::look_again);
+    told.post();
+  }
 
   Route& route;
-  std::size_t charge = 0;  // set aside and not used
+  AsyncWait* wait = nullptr;  // who waits; else a thread
   Semaphore told;
 };
 
-/// Sets room aside in every route that would wait for it. Those that have none by the deadline are left out.
-std::vector<std::unique_ptr<RouterCore::Room>> RouterCore::reserve_room(const Message& message, std::size_t charge,
-                                                                        RoutePublisher& publisher, Deadline deadline) {
-  std::vector<std::unique_ptr<Room>> rooms;
+std::size_t RouterCore::charge_for(const Message& message) {
+  return message.payload.size() + message.topic.view().size() + route_entry_bytes;
+}
+
+RouterCore::Rooms RouterCore::rooms_for(const Message& message, RoutePublisher& publisher) {
+  Rooms rooms;
   {
     const InFlight flight(*this, publisher, hash_of(message.principal.view()));
     for (Route* route : publisher.memo.find(*tables_.read(), message.topic)) {
       if (route->waits() && route->would_admit(message.principal)) rooms.push_back(std::make_unique<Room>(*route));
     }
   }
-  // In the order of their numbers, so that no two publishers wait for each other's room.
   std::ranges::sort(rooms, {}, [](const auto& room) { return room->route.id(); });
-  for (const auto& room : rooms) {
-    const Route::Room answer = room->route.reserve(charge, *room);
-    if (answer == Route::Room::never) continue;
-    if (answer == Route::Room::later) {
-      const bool told = room->told.wait_until(deadline);
-      if (room->route.withdraw(*room)) continue;
-      if (!told) room->told.wait();  // somebody is about to tell it
-      if (!Route::has_room(*room)) continue;
-    }
-    room->charge = charge;
-  }
   return rooms;
 }
 
 result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std::string* source, Message&& message,
                                            const Attributes& attributes, const Deadline* deadline) try {
-  if (closed()) return make_error_code(errc::closed);
   if (publisher.in_use) {
     const BorrowedPublisher other(*this);
     return publish(*other, source, std::move(message), attributes, deadline);
   }
+  Rooms rooms;
+  if (deadline != nullptr) {
+    const std::size_t charge = charge_for(message);
+    rooms = rooms_for(message, publisher);
+    for (const auto& room : rooms) {
+      if (!room->route.reserve(charge, *room)) continue;
+      const bool told = room->told.wait_until(*deadline);
+      if (!room->route.withdraw(*room) && !told) room->told.wait();  // somebody is about to tell it
+    }
+  }
+  return publish(publisher, source, std::move(message), attributes, rooms);
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);  // nothing was published: only what comes before that allocates
+}
+
+result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std::string* source, Message&& message,
+                                           const Attributes& attributes, Rooms& rooms) {
+  if (closed()) return make_error_code(errc::closed);
   if (options.rate_limiter != nullptr) {
     const std::string_view owner = source != nullptr ? std::string_view(*source) : std::string_view();
     if (const auto admitted = options.rate_limiter->admit(owner, message.principal.view(), message.payload.size());
@@ -324,9 +333,7 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
       return admitted.error();
     }
   }
-  const std::size_t charge = message.payload.size() + message.topic.view().size() + route_entry_bytes;
-  std::vector<std::unique_ptr<Room>> rooms;
-  if (deadline != nullptr) rooms = reserve_room(message, charge, publisher, *deadline);
+  const std::size_t charge = charge_for(message);
 
   /// Hands the event to the routes that its topic goes to.
   struct FanOut final : RouteSink {
@@ -336,7 +343,7 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
       const Offer offer{&event, &message, {&message.principal, hash}, charge, key};
       for (Route* const route : routes) {
         const auto room = std::ranges::find_if(rooms, [&](const auto& one) { return &one->route == route; });
-        const bool reserved = room != rooms.end() && std::exchange((*room)->charge, 0) != 0;
+        const bool reserved = room != rooms.end() && Route::take_room(**room);
         Loss reason{};
         switch (route->offer(offer, reserved, &reason)) {
           case Route::Answer::taken: ++outcome.taken; break;
@@ -348,11 +355,10 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
       publisher.flight.end();  // what follows, observers for one, holds nobody up
     }
 
-    FanOut(RoutePublisher& by, Routes to, std::vector<std::unique_ptr<Room>>& in)
-        : publisher(by), routes(to), rooms(in) {}
+    FanOut(RoutePublisher& by, Routes to, Rooms& in) : publisher(by), routes(to), rooms(in) {}
     RoutePublisher& publisher;
     const Routes routes;
-    std::vector<std::unique_ptr<Room>>& rooms;
+    Rooms& rooms;
     std::size_t hash = 0;
     std::size_t charge = 0;
     std::string_view key;
@@ -375,8 +381,58 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
   publisher.published.fetch_add(1, sync::relaxed);
   if (outcome.nobody_interested()) publisher.nobody_interested.fetch_add(1, sync::relaxed);
   return outcome;
-} catch (const std::bad_alloc&) {
-  return make_error_code(errc::out_of_memory);  // nothing was published: only what comes before that allocates
+}
+
+// --- Publishing that waits without a thread. ---
+
+namespace {
+
+class Pending final : public PendingPublish {
+ public:
+  Pending(std::shared_ptr<RouterCore> router, const std::string* source, Message message, const Attributes& attributes)
+      : router_(std::move(router)),
+        source_(source),
+        message_(std::move(message)),
+        key_(attributes.key),
+        attributes_(attributes),
+        charge_(RouterCore::charge_for(message_)) {
+    attributes_.key = key_;
+    const BorrowedPublisher publisher(*router_);
+    rooms_ = router_->rooms_for(message_, *publisher);
+  }
+
+  bool advance(AsyncWait& wait) noexcept override {
+    while (next_ != rooms_.size()) {
+      RouterCore::Room& room = *rooms_[next_++];  // before it is given away
+      room.wait = &wait;
+      if (room.route.reserve(charge_, room)) return false;
+    }
+    return true;
+  }
+
+  bool withdraw() noexcept override { return rooms_[next_ - 1]->route.withdraw(*rooms_[next_ - 1]); }
+
+  result<PublishOutcome> publish() override {
+    const BorrowedPublisher publisher(*router_);
+    return router_->publish(*publisher, source_, std::move(message_), attributes_, rooms_);
+  }
+
+ private:
+  const std::shared_ptr<RouterCore> router_;
+  const std::string* const source_;
+  Message message_;
+  const std::string key_;
+  Attributes attributes_;
+  const std::size_t charge_;
+  RouterCore::Rooms rooms_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<PendingPublish> PendingPublish::make(std::shared_ptr<RouterCore> router, const std::string* source,
+                                                     Message message, const Attributes& attributes) {
+  return std::make_unique<Pending>(std::move(router), source, std::move(message), attributes);
 }
 
 // --- Interest. ---

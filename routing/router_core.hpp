@@ -90,6 +90,19 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   result<PublishOutcome> publish(RoutePublisher& publisher, const std::string* source, Message&& message,
                                  const Attributes& attributes, const Deadline* deadline);
 
+  /// What every route charges for a message. Throws what a schema's `size` throws.
+  static std::size_t charge_for(const Message& message);
+
+  /// Room set aside in one route for a message that is about to be published, and who waits for it.
+  struct Room;
+  using Rooms = std::vector<std::unique_ptr<Room>>;
+
+  /// The routes in which a message would wait for room, in the order of their numbers, so that no two publishers wait
+  /// for each other's.
+  Rooms rooms_for(const Message& message, RoutePublisher& publisher);
+  result<PublishOutcome> publish(RoutePublisher& publisher, const std::string* source, Message&& message,
+                                 const Attributes& attributes, Rooms& rooms);
+
   /// Whether a publish of a principal with this hash is under way that may get a sequence below `sequence`; and, in
   /// `settled`, up to which sequence none of any principal is.
   bool under_way(std::size_t hash, std::uint64_t sequence, std::uint64_t& settled) noexcept;
@@ -126,13 +139,10 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
     bool told = false;
     sync::atomic<bool> ended{false};
   };
-  struct Room;
   using ChangeTrie = std::unique_ptr<const TrieNode>(const TrieNode&, std::string_view, Route*, TrieNode::Replaced&);
 
   void change_table(Route& route, ChangeTrie* change, std::unique_ptr<Route, ReleaseRoute> last);
   void tell_interest() noexcept;
-  std::vector<std::unique_ptr<Room>> reserve_room(const Message& message, std::size_t charge, RoutePublisher& publisher,
-                                                  Deadline deadline);
 
   sync::atomic<bool> closed_{false};
   sync::atomic<std::uint64_t> rate_limited_{0};

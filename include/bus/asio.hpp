@@ -51,6 +51,7 @@
 #include <boost/asio/recycling_allocator.hpp>
 #include <boost/intrusive/list.hpp>
 
+#include <algorithm>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -63,7 +64,7 @@ namespace detail {
 /// An asynchronous receive, as its context knows it while it waits.
 class ContextWait : public AsyncWait, public boost::intrusive::list_base_hook<> {
  public:
-  /// Returns: whether it was still the receiver's, and is now the caller's.
+  /// Takes it back from where it waits. Returns: whether it was there still, and is now the caller's.
   virtual bool withdraw() noexcept = 0;
 
   /// Ends the operation without calling its handler.
@@ -71,6 +72,10 @@ class ContextWait : public AsyncWait, public boost::intrusive::list_base_hook<> 
 
  protected:
   ~ContextWait() = default;
+
+ private:
+  friend class ContextWaits;
+  bool tried_ = false;  // to withdraw
 };
 
 /// The receives that wait in one execution context, which must not outlive it.
@@ -109,6 +114,12 @@ class ContextWaits final : public boost::asio::execution_context::service {
     return true;
   }
 
+  /// Takes a wait out that has come to nothing.
+  void leave(ContextWait& wait) noexcept {
+    const std::lock_guard lock(mutex_);
+    waits_.erase(waits_.iterator_to(wait));
+  }
+
   void posted() noexcept {
     const std::lock_guard lock(mutex_);
     if (--posting_ == 0 && ending_) changed_.notify_all();
@@ -120,11 +131,16 @@ class ContextWaits final : public boost::asio::execution_context::service {
   void shutdown() noexcept override {
     std::unique_lock lock(mutex_);
     ending_ = true;
-    for (auto wait = waits_.begin(); wait != waits_.end();) {
-      ContextWait& one = *wait++;
-      if (!one.withdraw()) continue;
-      waits_.erase(waits_.iterator_to(one));
-      ended_.push_back(one);
+    // From now on nobody else destroys a wait.
+    const auto untried = [](const ContextWait& wait) { return !wait.tried_; };
+    for (auto next = waits_.begin(); (next = std::find_if(waits_.begin(), waits_.end(), untried)) != waits_.end();) {
+      next->tried_ = true;
+      lock.unlock();
+      const bool mine = next->withdraw();
+      lock.lock();
+      if (!mine) continue;  // it is about to arrive
+      waits_.erase(next);
+      ended_.push_back(*next);
     }
     while (!waits_.empty() || !ended_.empty() || posting_ != 0) {
       if (ended_.empty()) {

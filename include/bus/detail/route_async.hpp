@@ -7,6 +7,8 @@
 #include <bus/routing/router.hpp>
 
 #include <cstddef>
+#include <memory>
+#include <string>
 
 namespace bus::detail {
 
@@ -42,5 +44,28 @@ template <>
 RouteReceived RouteAccess::attempt<RouteReceived>(Route& route, std::size_t max);
 template <>
 RouteBatch RouteAccess::attempt<RouteBatch>(Route& route, std::size_t max);
+
+/// A publish that sets room aside in one route after the other before it happens, and waits where there is none.
+class PendingPublish {
+ public:
+  /// Errors: throws std::bad_alloc, and what a schema's `size` throws.
+  static std::unique_ptr<PendingPublish> make(std::shared_ptr<RouterCore> router, const std::string* source,
+                                              Message message, const Attributes& attributes);
+  virtual ~PendingPublish() = default;
+
+  /// Returns: whether it can be published. If not, `wait` has been given away, and is resumed once.
+  virtual bool advance(AsyncWait& wait) noexcept = 0;
+
+  /// Returns: whether the wait was still there, and is now the caller's.
+  virtual bool withdraw() noexcept = 0;
+
+  virtual result<PublishOutcome> publish() = 0;
+};
+
+struct PublishAccess {
+  static const std::shared_ptr<RouterCore>& router(const Router& router) noexcept { return router.core_; }
+  static const std::shared_ptr<RouterCore>& router(const RouteSender& sender) noexcept { return sender.core_; }
+  static const std::string* source(const RouteSender& sender) noexcept { return sender.source_; }
+};
 
 }  // namespace bus::detail

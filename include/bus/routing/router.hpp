@@ -59,6 +59,7 @@ namespace detail {
 
 class Route;
 class RouterCore;
+struct PublishAccess;
 struct RouteAccess;
 struct RoutePublisher;
 
@@ -234,8 +235,14 @@ class RouteSender {
   result<PublishOutcome> publish_until(Message message, std::chrono::steady_clock::time_point deadline,
                                        const Attributes& attributes = {});
 
+  /// As `publish_until` without a deadline, for a Boost.Asio completion token of signature
+  /// `void(error_code, PublishOutcome)`. Needs <bus/routing/asio.hpp>, which says the rest.
+  template <class CompletionToken>
+  auto async_publish(Message message, const Attributes& attributes, CompletionToken&& token);
+
  private:
   friend class Router;
+  friend struct detail::PublishAccess;
   RouteSender(std::shared_ptr<detail::RouterCore> core, const std::string* source) noexcept;
   bool take_place() noexcept;
   std::shared_ptr<detail::RouterCore> core_;
@@ -359,6 +366,10 @@ class Router {
   result<PublishOutcome> publish_until(Message message, std::chrono::steady_clock::time_point deadline,
                                        const Attributes& attributes = {});
 
+  /// As `RouteSender::async_publish`, from any thread.
+  template <class CompletionToken>
+  auto async_publish(Message message, const Attributes& attributes, CompletionToken&& token);
+
   /// Whether a message on this topic would come to a route now, gates and scopes aside. Threads: any.
   bool has_interest(const Topic& topic) const;
 
@@ -383,7 +394,7 @@ class Router {
   RouterStats stats() const;
 
  private:
-  friend struct detail::RouteAccess;
+  friend struct detail::PublishAccess;
   std::shared_ptr<detail::RouterCore> core_;
 };
 
