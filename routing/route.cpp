@@ -85,7 +85,7 @@ bool Route::would_admit(const Principal& principal) const noexcept {
 
 Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noexcept {
   const auto give_up = [&](Answer answer) {
-    bus_->release_event(*offer.event);
+    bus_->release_event_to(*offer.publisher, *offer.event);
     return answer;
   };
   bool limited = false;
@@ -141,9 +141,9 @@ Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noex
     }
     told_available();
   }
-  if (answer != Answer::taken) bus_->release_event(*offer.event);
   wakes.wake();
-  end_dropped(dropped);
+  end_dropped(dropped, offer.publisher);
+  if (answer != Answer::taken) return give_up(answer);
   return answer;
 }
 
@@ -198,10 +198,17 @@ void Route::recycle(Entry& entry) noexcept {
   ++spare_count_;
 }
 
-/// Ends messages that had to go, which may run foreign code.
-void Route::end_dropped(FairQueue::Dropped& dropped) noexcept {
+/// Ends messages that had to go, which may run foreign code. Their nodes go to the publisher whose thread this is, if
+/// any.
+void Route::end_dropped(FairQueue::Dropped& dropped, PublisherRecord* publisher) noexcept {
   if (dropped.empty()) return;
-  for (const Entry& entry : dropped) bus_->release_event(*entry.event);
+  for (const Entry& entry : dropped) {
+    if (publisher != nullptr) {
+      bus_->release_event_to(*publisher, *entry.event);
+    } else {
+      bus_->release_event(*entry.event);
+    }
+  }
   const std::lock_guard lock(mutex_);
   while (!dropped.empty()) {
     Entry& entry = dropped.front();
@@ -436,7 +443,7 @@ void Route::abandon() noexcept {
     refuse_waits(wakes);
   }
   wakes.wake();
-  end_dropped(dropped);
+  end_dropped(dropped, nullptr);
   router_->remove(*this);
   if (AsyncWait* const wait = take_wait()) wait->resume(AsyncWait::Reason::cancelled);
   release_reader();

@@ -28,6 +28,7 @@ struct Offer {
   PrincipalKey principal;
   std::size_t charge;
   std::string_view key;
+  PublisherRecord* publisher;  ///< whose thread this is
 };
 
 /// A publisher that waits for room in a route. Whoever gives it room calls `granted` once.
@@ -165,7 +166,7 @@ class Route {
   bool over_for_too_long(bool made_room) noexcept;
   Entry* new_entry(const Offer& offer) noexcept;
   void recycle(Entry& entry) noexcept;
-  void end_dropped(FairQueue::Dropped& dropped) noexcept;
+  void end_dropped(FairQueue::Dropped& dropped, PublisherRecord* publisher) noexcept;
   bool going_to_sleep() noexcept;
   void not_held() noexcept;
   void told_available() noexcept { available_.store(queue_.messages() != 0 || closed_, sync::release); }

@@ -340,7 +340,7 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
     void published(const Event& event) noexcept override {
       publisher.flight.stamp(event.sequence());
       const Message& message = *event.get_if<Message>();
-      const Offer offer{&event, &message, {&message.principal, hash}, charge, key};
+      const Offer offer{&event, &message, {&message.principal, hash}, charge, key, publisher.on_bus};
       for (Route* const route : routes) {
         const auto room = std::ranges::find_if(rooms, [&](const auto& one) { return &one->route == route; });
         const bool reserved = room != rooms.end() && Route::take_room(**room);

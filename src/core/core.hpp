@@ -181,6 +181,9 @@ class Core {
   }
 
   void release_event(const Event& event) noexcept { ring.release(const_cast<Event&>(event)); }
+  void release_event_to(PublisherRecord& publisher, const Event& event) noexcept {
+    ring.release_to(publisher, const_cast<Event&>(event));
+  }
 
   const BusOptions options;
   Warnings warnings;

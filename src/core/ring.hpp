@@ -325,6 +325,18 @@ class Ring {
     hand_back(index_of(kept), kept);
   }
 
+  /// As `release`, by a publisher's thread: should it be the last one out, the node is its own to fill next.
+  void release_to(Publisher& publisher, Node& kept) noexcept {
+    if (Hook::references(kept).fetch_sub(1, Traits::drop) != 1) return;  // sync NODE-DROP
+    Hook::clear(kept);
+    const std::uint32_t index = index_of(kept);
+    if (make_room(publisher, 1)) {
+      give(publisher, index);
+    } else {
+      hand_back(index, kept);
+    }
+  }
+
   // --- The pool ---
 
   Node& node(std::uint32_t index) const noexcept {
