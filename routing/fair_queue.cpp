@@ -95,6 +95,18 @@ std::uint32_t FairQueue::weight_of(const Principal& principal) const noexcept {
 void FairQueue::lose(Backlog& backlog, Loss reason) noexcept {
   ++lost_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(backlog.category)];
   ++backlog.untold;
+  ++backlog.lost_since;
+}
+
+/// Takes out an entry that is lost. It is told by the message behind it, with what that one would have told.
+void FairQueue::lose_entry(Entry& entry, Loss reason) noexcept {
+  Backlog& backlog = *entry.backlog;
+  const auto next = std::next(backlog.fifo.iterator_to(entry));
+  std::uint64_t& told_by = next != backlog.fifo.end() ? next->lost_before : backlog.lost_since;
+  told_by += std::exchange(entry.lost_before, 0) + 1;
+  ++backlog.untold;
+  ++lost_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(backlog.category)];
+  unlink(entry);
 }
 
 /// Puts a backlog where it belongs: into the round, among the idle, or away.
@@ -122,6 +134,7 @@ void FairQueue::settle(Backlog& backlog) noexcept {
     if (++idle_count_ <= config_.max_untold) return;
     Backlog& oldest = idle_.front();
     forgotten_ += std::exchange(oldest.untold, 0);
+    oldest.lost_since = 0;
     settle(oldest);
   }
 }
@@ -146,6 +159,7 @@ void FairQueue::end(Backlog& backlog) noexcept {
 void FairQueue::link(Entry& entry) noexcept {
   Backlog& backlog = *entry.backlog;
   sort_in_from_back(backlog.fifo, entry);
+  entry.lost_before = std::exchange(backlog.lost_since, 0);
   if (entry.protects) {
     backlog.protected_bytes += entry.charge;
   } else {
@@ -296,9 +310,8 @@ FairQueue::Pushed FairQueue::push(Entry& entry, const PrincipalKey& key, Dropped
     Entry& victim = *doomed_;
     doomed_ = std::exchange(victim.next_doomed, nullptr);
     Backlog& loser = *victim.backlog;
-    unlink(victim);
+    lose_entry(victim, &victim == replaced_ ? Loss::coalesced : Loss::evicted);
     victim.doomed = false;
-    lose(loser, &victim == replaced_ ? Loss::coalesced : Loss::evicted);
     settle(loser);
     dropped.push_back(victim);
   }
@@ -326,9 +339,10 @@ void FairQueue::count_refused(const PrincipalKey& key, Loss reason) noexcept {
 
 std::uint64_t FairQueue::take_untold(Entry& popped) noexcept {
   Backlog& backlog = *std::exchange(popped.backlog, nullptr);
-  const std::uint64_t untold = std::exchange(backlog.untold, 0);
+  const std::uint64_t told = std::exchange(popped.lost_before, 0);
+  backlog.untold -= told;
   settle(backlog);
-  return untold;
+  return told;
 }
 
 void FairQueue::clear(Dropped& dropped) noexcept {
@@ -337,6 +351,7 @@ void FairQueue::clear(Dropped& dropped) noexcept {
     while (!backlog.fifo.empty()) {
       Entry& entry = backlog.fifo.front();
       unlink(entry);
+      entry.lost_before = 0;
       entry.backlog = nullptr;
       dropped.push_back(entry);
     }
@@ -378,9 +393,11 @@ bool FairQueue::consistent() const noexcept {
     std::uint64_t own_protected = 0;
     std::uint64_t own_messages = 0;
     std::uint64_t last = 0;
+    std::uint64_t untold = backlog->lost_since;
     for (const Entry& entry : backlog->fifo) {
       if (entry.backlog != backlog || entry.doomed || entry.sequence <= last) return void(each = false);
       last = entry.sequence;
+      untold += entry.lost_before;
       own += entry.charge;
       own_protected += entry.protects ? entry.charge : 0;
       ++own_messages;
@@ -388,6 +405,7 @@ bool FairQueue::consistent() const noexcept {
     if (own != backlog->bytes || own_protected != backlog->protected_bytes || own_messages != backlog->messages) {
       return void(each = false);
     }
+    if (untold != backlog->untold) return void(each = false);
     if (backlog->fifo.empty() && backlog->deficit != 0) return void(each = false);
     if ((backlog->where == Backlog::Where::round) == backlog->fifo.empty()) return void(each = false);
     if (config_.overflow == Overflow::evict_fair_share &&

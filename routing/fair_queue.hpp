@@ -50,6 +50,7 @@ struct alignas(64) Entry {
   std::int64_t tick = 0;
   std::size_t key_hash = 0;          ///< of principal, topic and key; only looked at by a route that coalesces
   std::unique_ptr<std::string> key;  ///< with such a route
+  std::uint64_t lost_before = 0;     ///< messages of the principal lost between the one before and this one
 };
 static_assert(sizeof(Entry) == 128);
 
@@ -76,7 +77,8 @@ struct alignas(64) Backlog : boost::intrusive::set_base_hook<> {
   std::uint64_t load = 0;  ///< bytes, less what is doomed, and with the newcomer's; what fair share ranks by
   std::uint64_t earliest = 0;  ///< sequence of the first message that may be evicted; with a load
   std::uint64_t deficit = 0;
-  std::uint64_t untold = 0;
+  std::uint64_t untold = 0;      ///< all losses not told yet
+  std::uint64_t lost_since = 0;  ///< of these, since its last message here
   Hook place;  ///< in the round of those served, among the idle, or among the spare
 };
 
@@ -133,7 +135,7 @@ class FairQueue {
     return false;
   }
 
-  /// Losses of the principal of an entry popped, now told; and the sum of those forgotten.
+  /// Losses of the principal right before an entry popped, now told; and the sum of those forgotten.
   /// Must follow each `pop`.
   std::uint64_t take_untold(Entry& popped) noexcept;
   std::uint64_t take_forgotten() noexcept { return std::exchange(forgotten_, 0); }
@@ -213,6 +215,7 @@ class FairQueue {
   Backlog* find_or_make(const PrincipalKey& key) noexcept;
   std::uint32_t weight_of(const Principal& principal) const noexcept;
   void lose(Backlog& backlog, Loss reason) noexcept;
+  void lose_entry(Entry& entry, Loss reason) noexcept;
   void settle(Backlog& backlog) noexcept;
   void end(Backlog& backlog) noexcept;
   void link(Entry& entry) noexcept;

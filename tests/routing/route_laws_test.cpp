@@ -249,6 +249,32 @@ TEST(Route5, the_next_message_of_a_principal_says_how_many_went_missing_before_i
   EXPECT_EQ(stats.lost_in_all(), 4U);
 }
 
+TEST(Route5, a_loss_is_told_by_the_message_right_behind_it) {
+  Bus hub;
+  Router router(hub);
+  auto route = router.subscribe({.owner = "o", .patterns = {"a.>"}, .budget_bytes = 4 * charge("a.b", 1)});
+  const auto publish = [&](const char* text, bool terminal = false) {
+    ASSERT_TRUE(router.publish(message("a.b", "agent.alice", text), {.terminal = terminal}));
+  };
+  publish("1", true);
+  publish("2");  // evicted: behind it stands 3
+  publish("3", true);
+  publish("4");
+  ASSERT_TRUE(router.publish(message("a.b", "agent.bob", "b")));
+  publish("5", true);  // refused: over the half that terminals may hold
+  ASSERT_EQ(route.stats().lost_for(Loss::terminals), 1U);
+  std::vector<std::pair<std::string, std::uint64_t>> got;
+  for (int i = 0; i < 3; ++i) {
+    const auto one = route.try_recv();
+    if (one->principal.view() == "agent.alice") got.emplace_back(one->payload.text(), one.missed());
+  }
+  publish("6");
+  while (const auto one = route.try_recv()) {
+    if (one->principal.view() == "agent.alice") got.emplace_back(one->payload.text(), one.missed());
+  }
+  EXPECT_EQ(got, (std::vector<std::pair<std::string, std::uint64_t>>{{"1", 0}, {"3", 1}, {"4", 0}, {"6", 1}}));
+}
+
 TEST(Route5, a_loss_is_told_however_long_its_principal_was_silent) {
   Bus hub;
   Router router(hub);

@@ -9,15 +9,24 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/system/system_error.hpp>
+
+#include "core/bus_fixture.hpp"
+#include "routing/router_fixture.hpp"
+
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <stop_token>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace bus {
 namespace {
 
-Message message(Topic topic, std::string_view principal, std::string_view text) {
-  return {std::move(topic), *Principal::parse(principal), Payload::copy(text)};
-}
+using bus_test::message;
 
 TEST(Router, delivers_what_matches_and_nothing_else) {
   Bus hub;
@@ -190,6 +199,360 @@ TEST_F(AsyncPublish, EndsWithItsContextAndGivesItsRoomToTheNext) {
   run();
   EXPECT_EQ(calls, 1);
   EXPECT_EQ(inbox.try_recv()->payload.text(), "4");
+}
+
+// --- Bad input. ---
+
+template <class Call>
+std::string refusal(Call call) {
+  try {
+    call();
+  } catch (const std::invalid_argument& wrong) {
+    return wrong.what();
+  }
+  return "";
+}
+
+TEST(RouterInput, options_that_are_wrong_are_named_with_what_is_allowed) {
+  Bus hub;
+  Router router(hub);
+  const auto with = [&](auto change) {
+    return refusal([&] {
+      RouteOptions options{.owner = "o", .patterns = {"a.>"}};
+      change(options);
+      (void)router.subscribe(std::move(options));
+    });
+  };
+  EXPECT_EQ(with([](RouteOptions&) {}), "");
+  EXPECT_EQ(with([](RouteOptions& o) { o.owner = ""; }), "RouteOptions::owner is empty; allowed are 1 to 64 bytes");
+  EXPECT_EQ(with([](RouteOptions& o) { o.owner = "a b"; }), "route owner 'a b': it holds a space or a control byte");
+  EXPECT_EQ(with([](RouteOptions& o) { o.name = std::string(65, 'n'); }).substr(0, 10), "route name");
+  EXPECT_EQ(with([](RouteOptions& o) { o.patterns = {}; }),
+            "RouteOptions::patterns is empty; allowed are one or more patterns");
+  EXPECT_EQ(with([](RouteOptions& o) { o.patterns = {TopicPattern()}; }),
+            "RouteOptions::patterns is a list with an empty pattern; allowed are one or more patterns");
+  EXPECT_EQ(with([](RouteOptions& o) { o.budget_bytes = 0; }),
+            "RouteOptions::budget_bytes is 0; allowed are 385 (a message of one byte) to 1099511627776");
+  EXPECT_NE(with([](RouteOptions& o) { o.budget_bytes = route_entry_bytes; }), "");
+  EXPECT_EQ(with([](RouteOptions& o) { o.quantum_bytes = 0; }),
+            "RouteOptions::quantum_bytes is 0; allowed are 1 to 1099511627776");
+  EXPECT_EQ(with([](RouteOptions& o) { o.principal_messages = 0; }),
+            "RouteOptions::principal_messages is 0; allowed are 1 and more");
+  EXPECT_EQ(with([](RouteOptions& o) { o.weights.user = 0; }), "RouteOptions::weights.user is 0; allowed are 1 to 64");
+  EXPECT_EQ(with([](RouteOptions& o) { o.weights.principals = {{"agent.x", 65}}; }),
+            "RouteOptions::weights of agent.x is 65; allowed are 1 to 64");
+  EXPECT_EQ(with([](RouteOptions& o) { o.detach_after = std::chrono::seconds(-1); }),
+            "RouteOptions::detach_after is negative; allowed are 0 and more");
+  EXPECT_EQ(router.stats().routes, 0U);
+  EXPECT_FALSE(TopicPattern::parse("a.>.b"));
+  EXPECT_FALSE(Principal::parse(std::string(129, 'p')));
+  EXPECT_FALSE(Principal::parse("a\nb"));
+}
+
+TEST(RouterInput, a_second_router_on_a_bus_is_refused_until_the_first_is_gone) {
+  Bus hub;
+  {
+    Router router(hub);
+    EXPECT_EQ(refusal([&] { Router second(hub); }), "the bus has a router already");
+  }
+  Router third(hub);
+}
+
+TEST(RouterInput, an_owner_has_no_more_routes_than_it_may) {
+  Bus hub;
+  Router router(hub, {.max_routes_per_owner = 3});
+  std::vector<RouteReceiver> routes;
+  const auto subscribe = [&](const char* owner) {
+    try {
+      routes.push_back(router.subscribe({.owner = owner, .patterns = {"a.>"}}));
+      return error_code();
+    } catch (const boost::system::system_error& refused) {
+      return refused.code();
+    }
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(subscribe("o"));
+  EXPECT_EQ(subscribe("o"), errc::too_many_routes);
+  EXPECT_FALSE(subscribe("p"));
+  routes.erase(routes.begin());
+  EXPECT_FALSE(subscribe("o"));
+  router.close();
+  EXPECT_EQ(subscribe("q"), errc::closed);
+}
+
+TEST(Router, publishes_nothing_once_it_or_its_bus_is_closed) {
+  for (const bool the_bus : {false, true}) {
+    Bus hub;
+    Router router(hub);
+    auto sender = router.sender("source");
+    auto inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}});
+    ASSERT_TRUE(sender.publish(message("a.b", "", "x")));
+    if (the_bus) {
+      hub.close();
+    } else {
+      router.close();
+    }
+    EXPECT_TRUE(router.closed());
+    EXPECT_EQ(sender.publish(message("a.b", "", "y")).error(), errc::closed);
+    EXPECT_EQ(inbox.recv().event().source(), "source") << "what is there may still be read";
+    EXPECT_TRUE(inbox.recv().closed());
+    EXPECT_TRUE(inbox.recv_batch(5).closed());
+    EXPECT_TRUE(inbox.drain(100).closed());
+  }
+}
+
+TEST(Router, may_go_before_its_senders_and_receivers) {
+  RouteSender sender;
+  RouteReceiver inbox;
+  EXPECT_EQ(sender.publish(message("a.b", "", "x")).error(), errc::closed);
+  EXPECT_TRUE(inbox.recv().closed());
+  {
+    Bus hub;
+    Router router(hub);
+    sender = router.sender();
+    inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}});
+    ASSERT_TRUE(sender.publish(message("a.b", "", "x")));
+  }
+  EXPECT_EQ(sender.publish(message("a.b", "", "y")).error(), errc::closed);
+  EXPECT_EQ(inbox.try_recv()->payload.text(), "x");
+  EXPECT_TRUE(inbox.try_recv().closed());
+}
+
+// --- Policies. ---
+
+TEST(RoutePolicy, reject_new_keeps_what_is_there) {
+  Bus hub;
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o",
+                                 .patterns = {"a.>"},
+                                 .budget_bytes = 2 * (route_entry_bytes + 4),
+                                 .overflow = Overflow::reject_new});
+  for (const char* text : {"1", "2", "3"}) ASSERT_TRUE(router.publish(message("a.b", "", text)));
+  EXPECT_EQ(inbox.try_recv()->payload.text(), "1");
+  EXPECT_EQ(inbox.stats().lost_for(Loss::over_budget), 1U);
+}
+
+TEST(RoutePolicy, credits_and_messages_of_a_principal_are_limits_too) {
+  Bus hub;
+  Router router(hub);
+  auto credited = router.subscribe({.owner = "o", .patterns = {"a.>"}, .credits = 2});
+  auto capped = router.subscribe({.owner = "p", .patterns = {"a.>"}, .principal_messages = 2});
+  for (const char* text : {"1", "2", "3"}) ASSERT_TRUE(router.publish(message("a.b", "agent.x", text)));
+  ASSERT_TRUE(router.publish(message("a.b", "agent.y", "4")));
+  EXPECT_EQ(credited.stats().pending, 2U);
+  EXPECT_EQ(capped.stats().pending, 3U);
+  EXPECT_EQ(capped.try_recv()->payload.text(), "2");
+}
+
+TEST(RoutePolicy, coalescing_keeps_the_latest_of_each_key_at_the_tail) {
+  Bus hub;
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}, .overflow = Overflow::coalesce});
+  const auto publish = [&](const char* key, const char* text) {
+    ASSERT_TRUE(router.publish(message("a.b", "agent.x", text), {.key = key}));
+  };
+  publish("k", "k1");
+  publish("l", "l1");
+  publish("k", "k2");
+  ASSERT_TRUE(router.publish(message("a.b", "agent.y", "other principal"), {.key = "k"}));
+  EXPECT_EQ(inbox.stats().lost_for(Loss::coalesced), 1U);
+  std::vector<std::string> texts;
+  while (const auto got = inbox.try_recv()) texts.emplace_back(got->payload.text());
+  EXPECT_EQ(texts, (std::vector<std::string>{"l1", "k2", "other principal"}));
+}
+
+TEST(RoutePolicy, detach_ends_a_route_that_has_had_no_room_for_too_long) {
+  bus_test::ManualClock clock;
+  Bus hub{{.clock = &clock}};
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o",
+                                 .patterns = {"a.>"},
+                                 .budget_bytes = route_entry_bytes + 4,
+                                 .overflow = Overflow::detach,
+                                 .detach_after = std::chrono::seconds(1)});
+  const auto publish = [&] { return router.publish(message("a.b", "", "x"))->taken; };
+  EXPECT_EQ(publish() + publish(), 2U);  // without room from now on
+  clock.advance(std::chrono::milliseconds(900));
+  EXPECT_EQ(publish(), 1U);
+  EXPECT_TRUE(inbox.try_recv());
+  EXPECT_EQ(publish(), 1U);  // there was room
+  clock.advance(std::chrono::milliseconds(900));
+  EXPECT_EQ(publish(), 1U);
+  EXPECT_FALSE(inbox.detached());
+  clock.advance(std::chrono::seconds(1));
+  (void)publish();
+  EXPECT_TRUE(inbox.detached());
+  EXPECT_EQ(publish(), 0U);
+  EXPECT_TRUE(inbox.try_recv());
+  EXPECT_TRUE(inbox.try_recv().closed());
+}
+
+TEST(RoutePolicy, ticks_say_when_a_message_was_queued) {
+  bus_test::ManualClock clock;
+  Bus hub{{.clock = &clock}};
+  Router router(hub);
+  auto ticking = router.subscribe({.owner = "o", .patterns = {"a.>"}, .ticks = true});
+  auto plain = router.subscribe({.owner = "p", .patterns = {"a.>"}});
+  const auto queued = clock.steady();
+  ASSERT_TRUE(router.publish(message("a.b", "", "x")));
+  clock.advance(std::chrono::seconds(5));
+  EXPECT_EQ(ticking.try_recv().queued(), queued);
+  EXPECT_FALSE(plain.try_recv().queued());
+}
+
+TEST(RoutePolicy, a_limiter_refuses_for_its_route_or_for_all) {
+  bus_test::ManualClock clock;
+  Bus hub{{.clock = &clock}};
+  const RateLimit limit{.bytes_per_second = 1000, .burst_bytes = 1000, .max_message_bytes = 1000};
+  Router router(hub, {.rate_limiter = std::make_shared<RateLimiter>(limit, clock)});
+  auto limited = router.subscribe(
+      {.owner = "o", .patterns = {"a.>"}, .rate_limiter = std::make_shared<RateLimiter>(limit, clock)});
+  const auto publish = [&](std::string_view who) { return router.publish(message("a.b", who, std::string(400, 'x'))); };
+  EXPECT_EQ(publish("agent.x")->taken, 1U);
+  const auto second = publish("agent.x");
+  EXPECT_EQ(second->refused, 1U) << "the route charges bookkeeping, the router does not";
+  EXPECT_EQ(second->refusals()[0].reason, Loss::rate_limited);
+  EXPECT_EQ(publish("agent.x").error(), errc::rate_limited);
+  EXPECT_EQ(publish("agent.y")->taken, 1U);
+  EXPECT_EQ(hub.stats().published, 3U) << "what the router's limiter refuses is not published";
+  EXPECT_EQ(router.stats().rate_limited, 1U);
+  EXPECT_EQ(limited.stats().lost_for(Loss::rate_limited), 1U);
+  clock.advance(std::chrono::seconds(1));
+  EXPECT_EQ(publish("agent.x")->taken, 1U);
+  bus_test::Reading reading;
+  reading.drain(limited);
+  EXPECT_EQ(reading.missed["agent.x"], 1U);
+}
+
+// --- Waiting for room with a thread. ---
+
+TEST(RouteWait, a_publish_waits_for_room_until_its_deadline) {
+  Bus hub;
+  Router router(hub);
+  auto inbox = router.subscribe(
+      {.owner = "o", .patterns = {"a.>"}, .budget_bytes = route_entry_bytes + 4, .overflow = Overflow::wait});
+  auto other = router.subscribe({.owner = "p", .patterns = {"a.>"}});
+  ASSERT_TRUE(router.publish(message("a.b", "", "1")));
+  const auto late = router.publish_until(message("a.b", "", "2"), bus_test::in_the_past);
+  EXPECT_EQ(late->taken, 1U) << "the other route has room";
+  EXPECT_EQ(late->refused, 1U);
+  std::jthread publisher([&] {
+    const auto outcome = router.publish_until(message("a.b", "", "3"), bus_test::never);
+    EXPECT_EQ(outcome->taken, 2U);
+  });
+  while (inbox.stats().waiting_publishers == 0) std::this_thread::yield();
+  EXPECT_EQ(inbox.recv()->payload.text(), "1");
+  EXPECT_EQ(inbox.recv()->payload.text(), "3");
+  publisher.join();
+  EXPECT_EQ(inbox.stats().waiting_publishers, 0U);
+  EXPECT_EQ(other.stats().pending, 3U);
+}
+
+TEST(RouteWait, ends_with_the_route_and_with_the_router) {
+  for (const bool the_router : {false, true}) {
+    Bus hub;
+    Router router(hub);
+    auto inbox = router.subscribe(
+        {.owner = "o", .patterns = {"a.>"}, .budget_bytes = route_entry_bytes + 4, .overflow = Overflow::wait});
+    ASSERT_TRUE(router.publish(message("a.b", "", "1")));
+    std::jthread publisher([&] {
+      const auto outcome = router.publish_until(message("a.b", "", "2"), bus_test::never);
+      if (the_router) {
+        EXPECT_EQ(outcome.error(), errc::closed);
+      } else {
+        EXPECT_TRUE(outcome->nobody_interested());
+      }
+    });
+    while (inbox.stats().waiting_publishers == 0) std::this_thread::yield();
+    if (the_router) {
+      hub.close();
+    } else {
+      inbox = {};
+    }
+  }
+}
+
+TEST(RouteReceive, waits_until_a_deadline_or_a_stop) {
+  Bus hub;
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}});
+  EXPECT_EQ(inbox.try_recv().outcome(), Outcome::empty);
+  EXPECT_EQ(inbox.recv_until(bus_test::in_the_past).outcome(), Outcome::timed_out);
+  EXPECT_EQ(inbox.recv_until(std::chrono::steady_clock::now() + std::chrono::milliseconds(5)).outcome(),
+            Outcome::timed_out);
+  std::stop_source stop;
+  std::jthread stops([&] { stop.request_stop(); });
+  EXPECT_EQ(inbox.recv(stop.get_token()).outcome(), Outcome::stopped);
+  ASSERT_TRUE(router.publish(message("a.b", "", "x")));
+  EXPECT_TRUE(inbox.recv_until(bus_test::in_the_past, stop.get_token())) << "a message that is there wins";
+}
+
+TEST(RouteReceive, in_batches_takes_what_is_there) {
+  Bus hub;
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}});
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(router.publish(message("a.b", "", "x")));
+  EXPECT_EQ(inbox.try_recv_batch(3).size(), 3U);
+  EXPECT_EQ(inbox.drain(2 * (route_entry_bytes + 4)).size(), 2U);
+  EXPECT_EQ(inbox.drain(0).size(), 1U) << "at least one";
+  EXPECT_EQ(inbox.recv_batch(100).size(), 4U);
+  EXPECT_EQ(inbox.try_recv_batch(1).outcome(), Outcome::empty);
+}
+
+// --- Interest. ---
+
+TEST(RouteInterest, is_told_when_the_first_route_comes_and_the_last_one_goes) {
+  Bus hub;
+  Router router(hub);
+  std::vector<bool> told;
+  auto watch = router.watch_interest("a.b", [&](bool interested) { told.push_back(interested); });
+  EXPECT_TRUE(told.empty());
+  auto one = router.subscribe({.owner = "o", .patterns = {"a.*"}});
+  auto two = router.subscribe({.owner = "o", .patterns = {"a.>"}});
+  auto elsewhere = router.subscribe({.owner = "o", .patterns = {"b"}});
+  EXPECT_EQ(router.route_count("a.b"), 2U);
+  one = {};
+  EXPECT_TRUE(router.has_interest("a.b"));
+  two = {};
+  EXPECT_FALSE(router.has_interest("a.b"));
+  EXPECT_EQ(told, (std::vector{true, false}));
+  one = router.subscribe({.owner = "o", .patterns = {"a.b"}});
+  std::vector<bool> later;
+  auto second = router.watch_interest("a.b", [&](bool interested) { later.push_back(interested); });
+  EXPECT_EQ(later, (std::vector{true}));
+  watch.reset();
+  one = {};
+  EXPECT_EQ(told, (std::vector{true, false, true}));
+  EXPECT_EQ(later, (std::vector{true, false}));
+  EXPECT_EQ(refusal([&] { (void)router.watch_interest("a.b", {}); }), "a watch of \"a.b\" has an empty function");
+}
+
+// --- From within. ---
+
+TEST(Router, may_be_published_on_from_an_observer_and_from_what_a_message_owned) {
+  Bus hub{{.capacity = 4}};  // what a message owned is released when its node is filled again
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}, .budget_bytes = 2 * (route_entry_bytes + 4)});
+  auto sender = router.sender();
+  int nested = 0;
+  int released = 0;
+  auto observer = hub.observe("nests", [&](const Event& event) {
+    if (event.sequence() % 2 == 1 && nested < 50) {
+      ++nested;
+      EXPECT_TRUE(sender.publish(message("a.c", "", "o")));
+    }
+  });
+  for (int i = 0; i < 300; ++i) {
+    const auto owned = Payload::wrap({}, [&] { released += sender.publish(message("a.d", "", "d")) ? 1 : 0; });
+    ASSERT_TRUE(sender.publish({"a.b", {}, owned}));
+  }
+  observer.reset();
+  bus_test::Reading reading;
+  reading.drain(inbox);
+  EXPECT_EQ(reading.out_of_order, 0U);
+  EXPECT_EQ(reading.accounted(inbox), inbox.stats().offered);
+  EXPECT_GT(nested, 0);
+  EXPECT_GT(released, 0);
+  inbox = {};
 }
 
 }  // namespace

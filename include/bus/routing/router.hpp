@@ -129,7 +129,7 @@ class [[nodiscard]] RouteReceived {
   const Event& event() const noexcept { return *event_; }
   EventRef keep() const noexcept { return event_; }
 
-  /// Messages of this principal lost since its message before. With no message: 0.
+  /// Messages of this principal lost between its message before and this one. With no message: 0.
   std::uint64_t missed() const noexcept { return missed_; }
 
   /// Losses of principals that were forgotten before they could be told; see `limits::max_untold_principals`.
