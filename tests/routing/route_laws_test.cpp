@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <latch>
 #include <memory>
 #include <random>
 #include <string>
@@ -429,10 +430,12 @@ TEST(Routes, that_come_and_go_while_many_publish_lose_count_of_nothing) {
   Router router(hub);
   std::atomic<bool> done = false;
   std::atomic<int> wrong = 0;
+  std::latch subscribed(4);
   const auto read = [&](Overflow overflow, auto receive) {
     return [&, overflow, receive] {
       auto route = router.subscribe(
           {.owner = "reader", .patterns = {"a.>", "a.*.x"}, .budget_bytes = 20'000, .overflow = overflow});
+      subscribed.count_down();
       Reading reading;
       while (receive(route, reading)) {
       }
@@ -461,7 +464,8 @@ TEST(Routes, that_come_and_go_while_many_publish_lose_count_of_nothing) {
     readers.emplace_back(read(Overflow::evict_fair_share, some));
     readers.emplace_back(read(Overflow::reject_new, bytes));
     readers.emplace_back(read(Overflow::coalesce, one));
-    readers.emplace_back([&] {
+    subscribed.wait();
+    std::jthread passer_by([&] {
       while (!done) {
         auto route = router.subscribe({.owner = "passer-by", .patterns = {"a.>"}});
         (void)route.try_recv();
@@ -481,6 +485,7 @@ TEST(Routes, that_come_and_go_while_many_publish_lose_count_of_nothing) {
     }
     publishers.clear();
     done = true;
+    passer_by.join();
     router.close();
   }
   EXPECT_EQ(wrong, 0);
