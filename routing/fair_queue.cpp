@@ -126,6 +126,7 @@ void FairQueue::settle(Backlog& backlog) noexcept {
   backlog.where = wanted;
   if (wanted == Where::round) {
     round_.push_back(backlog);
+    backlog.round = rounds_;
     ++active_count_;
   } else if (wanted == Where::nowhere) {
     end(backlog);
@@ -263,8 +264,12 @@ std::optional<Loss> FairQueue::make_room(Entry& entry, bool& had_to) noexcept {
 
   if (config_.overflow == Overflow::coalesce) {
     if (const auto found = keyed_.find(&entry); found != keyed_.end()) {
-      replaced_ = *found;
-      let_go(*replaced_);
+      if ((*found)->sequence < entry.sequence) {
+        replaced_ = *found;
+        let_go(*replaced_);
+      } else if (!entry.protects) {
+        return Loss::coalesced;  // overtaken on its way
+      }
     }
   }
   if (of_principal > config_.principal_messages) {
@@ -351,7 +356,7 @@ void FairQueue::clear(Dropped& dropped) noexcept {
     while (!backlog.fifo.empty()) {
       Entry& entry = backlog.fifo.front();
       unlink(entry);
-      entry.lost_before = 0;
+      backlog.lost_since += std::exchange(entry.lost_before, 0);
       entry.backlog = nullptr;
       dropped.push_back(entry);
     }
@@ -367,17 +372,30 @@ bool FairQueue::reserve(std::size_t charge) noexcept {
   return true;
 }
 
+/// A round begins with whoever has had a turn in the one before. To all of it a turn is worth the same, whatever is
+/// asked for in its midst: else who asks for more now and then would serve those more whose turn it just is.
+void FairQueue::begin_turn(Backlog& backlog, std::size_t quantum) noexcept {
+  if (backlog.round == rounds_) {
+    ++rounds_;
+    round_quantum_ = quantum;
+  }
+  backlog.round = rounds_;
+  backlog.deficit += round_quantum_ * backlog.weight;
+  backlog.in_turn = true;
+  backlog.served_in_turn = false;
+}
+
 /// A whole round served nobody: gives every principal at once what the rounds would have given it until the first of
 /// them, but for its last one, can be served.
-void FairQueue::skip_fruitless_rounds(std::size_t quantum) noexcept {
+void FairQueue::skip_fruitless_rounds() noexcept {
   std::uint64_t rounds = std::numeric_limits<std::uint64_t>::max();
   for (const Backlog& backlog : round_) {
     const std::uint64_t charge = backlog.fifo.front().charge;
-    const std::uint64_t turn = quantum * backlog.weight;
+    const std::uint64_t turn = round_quantum_ * backlog.weight;
     rounds = std::min(rounds, charge <= backlog.deficit ? 1 : (charge - backlog.deficit + turn - 1) / turn);
   }
   if (rounds <= 1) return;
-  for (Backlog& backlog : round_) backlog.deficit += (rounds - 1) * quantum * backlog.weight;
+  for (Backlog& backlog : round_) backlog.deficit += (rounds - 1) * round_quantum_ * backlog.weight;
 }
 
 bool FairQueue::consistent() const noexcept {

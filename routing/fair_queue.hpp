@@ -66,6 +66,7 @@ struct alignas(64) Backlog : boost::intrusive::set_base_hook<> {
   PrincipalClass category = PrincipalClass::system;
   enum class Where : std::uint8_t { nowhere, round, idle };
   Where where = Where::nowhere;
+  std::uint64_t round = 0;      ///< in which it had its last turn, or came
   bool in_turn = false;         ///< has got its quantum for this turn
   bool served_in_turn = false;  ///< and something was served in it
   bool ranked = false;
@@ -121,8 +122,9 @@ class FairQueue {
 
   enum class Served { entry, nothing, held, over_limit };
 
-  /// Takes out the next entry by fair turn, in turns of `quantum` bytes. `held(backlog)` says whether the first message
-  /// of a principal must wait; one larger than `limit` is not taken.
+  /// Takes out the next entry by fair turn. `quantum` is what each turn of a round is worth that begins here.
+  /// `held(backlog, first)` says whether the first message of a principal must wait; one larger than `limit` is not
+  /// taken.
   template <class Held>
   Served pop(std::size_t quantum, std::size_t limit, Held&& held, Entry** out) noexcept;
 
@@ -150,8 +152,10 @@ class FairQueue {
     --reserved_messages_;
   }
 
+  /// What a turn is worth in a drain. More than the budget would only be saved up.
   std::size_t quantum_for(std::size_t drained) const noexcept {
-    return active_count_ == 0 ? config_.quantum_bytes : std::max(config_.quantum_bytes, drained / active_count_);
+    if (active_count_ == 0) return config_.quantum_bytes;
+    return std::max(config_.quantum_bytes, std::min(drained, config_.budget_bytes) / active_count_);
   }
 
   std::uint64_t bytes() const noexcept { return bytes_; }
@@ -225,7 +229,8 @@ class FairQueue {
   void spare_doomed() noexcept;
   Entry* next_victim(const Entry& newcomer) noexcept;
   std::optional<Loss> make_room(Entry& entry, bool& had_to) noexcept;
-  void skip_fruitless_rounds(std::size_t quantum) noexcept;
+  void begin_turn(Backlog& backlog, std::size_t quantum) noexcept;
+  void skip_fruitless_rounds() noexcept;
 
   // What every message touches comes first. The first principal needs no table: a route often has but one.
   std::size_t active_count_ = 0;
@@ -245,6 +250,8 @@ class FairQueue {
   const Config config_;
   Backlog first_;
   std::array<std::array<std::uint64_t, 3>, loss_reasons> lost_{};
+  std::uint64_t rounds_ = 0;  // that have begun
+  std::size_t round_quantum_ = 0;
   std::uint64_t starved_ = 0;
   std::uint64_t forgotten_ = 0;
   boost::unordered_flat_set<Entry*, HashKeyed, SameKeyed> keyed_;
@@ -266,11 +273,7 @@ FairQueue::Served FairQueue::pop(std::size_t quantum, std::size_t limit, Held&& 
       round_.splice(round_.end(), round_, round_.begin());
       continue;
     }
-    if (!backlog.in_turn) {
-      backlog.deficit += quantum * backlog.weight;
-      backlog.in_turn = true;
-      backlog.served_in_turn = false;
-    }
+    if (!backlog.in_turn) begin_turn(backlog, quantum);
     if (first.charge <= backlog.deficit) {
       if (first.charge > limit) return Served::over_limit;
       backlog.deficit -= first.charge;
@@ -283,8 +286,8 @@ FairQueue::Served FairQueue::pop(std::size_t quantum, std::size_t limit, Held&& 
     backlog.in_turn = false;
     waiting = 0;
     round_.splice(round_.end(), round_, round_.begin());
-    if (++fruitless == active_count_) {
-      skip_fruitless_rounds(quantum);
+    if (++fruitless >= active_count_ && round_quantum_ == quantum) {
+      skip_fruitless_rounds();
       fruitless = 0;
     }
   }
