@@ -125,6 +125,10 @@ class Route {
   void wake_reader() noexcept { record_.sleep.post(); }
   void arm(AsyncWait& wait) noexcept;
   AsyncWait* take_wait() noexcept { return record_.take(); }
+  bool take_wait(AsyncWait& mine) noexcept {
+    AsyncWait* found = &mine;
+    return record_.wait.compare_exchange_strong(found, nullptr, sync::seq_cst, sync::seq_cst);  // sync WAIT-TAKE
+  }
   bool abandoned() const noexcept { return abandoned_.load(sync::acquire); }
 
   /// The receiver, and each operation of it that goes on, counts. With the last one goes the route's hold on its

@@ -661,7 +661,7 @@ RouteBatch RouteAccess::attempt<RouteBatch>(Route& route, std::size_t max) {
 bool RouteAccess::ready(Route& route) noexcept { return route.ready(); }
 bool RouteAccess::abandoned(const Route& route) noexcept { return route.abandoned(); }
 void RouteAccess::arm(Route& route, AsyncWait& wait) noexcept { route.arm(wait); }
-AsyncWait* RouteAccess::take(Route& route) noexcept { return route.take_wait(); }
+bool RouteAccess::take(Route& route, AsyncWait& wait) noexcept { return route.take_wait(wait); }
 
 namespace {
 

@@ -26,8 +26,9 @@
 //             the handler is destroyed and not called, nothing is taken. Publishers may go on meanwhile.
 // Memory      Should posting fail for want of it, the program ends.
 // Cost        A receive that finds something posts once. One that waits is posted by the publisher that ends the
-//             wait; a burst costs one such post. To receive a burst cheaply, await once and drain with `try_recv`, or
-//             use the batch form.
+//             wait, under two short mutexes, one of the receives that wait in the context and one of the executor; a
+//             burst costs one such post. To receive a burst cheaply, await once and drain with `try_recv`, or use the
+//             batch form.
 #pragma once
 
 #include <bus/detail/async.hpp>
@@ -174,12 +175,57 @@ ContextWaits* context_waits(const Executor& executor) {
   }
 }
 
+/// An operation that listens to its handler's cancellation slot. Either may go first: what is left of the other does
+/// nothing more.
+///
+/// Threads: the slot's handler runs where the operation's own steps run, so not at the same time.
+class Cancellable {
+ public:
+  Cancellable() = default;
+  Cancellable(const Cancellable&) = delete;
+  Cancellable& operator=(const Cancellable&) = delete;
+
+  template <class Slot>
+  void listen(Slot slot) {
+    if (slot.is_connected()) slot.template emplace<Listener>(*this);
+  }
+
+  /// Gives the slot back for the next operation, unless it is somebody else's by now.
+  template <class Slot>
+  void stop_listening(Slot slot) noexcept {
+    if (listener_ != nullptr) slot.clear();
+  }
+
+ protected:
+  ~Cancellable() {
+    if (listener_ != nullptr) listener_->operation = nullptr;
+  }
+
+ private:
+  struct Listener {
+    explicit Listener(Cancellable& listening) noexcept : operation(&listening) { listening.listener_ = this; }
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+    ~Listener() {
+      if (operation != nullptr) operation->listener_ = nullptr;
+    }
+    void operator()(boost::asio::cancellation_type_t type) {
+      if (operation != nullptr && type != boost::asio::cancellation_type_t::none) operation->cancel();
+    }
+    Cancellable* operation;
+  };
+
+  virtual void cancel() noexcept = 0;
+
+  Listener* listener_ = nullptr;
+};
+
 /// One asynchronous receive, from its call to its completion.
 ///
 /// It belongs to the receiver while it waits, to whoever takes it out from there, then to the function that is
 /// posted to its executor, and so always to one of them. `Access` reaches the receiver's state.
 template <class Access, class Result, class Handler>
-class AsyncReceive final : public ContextWait {
+class AsyncReceive final : public ContextWait, public Cancellable {
  public:
   template <class Reader>
   static void start(Reader& receiver, std::size_t max, Handler handler) {
@@ -200,7 +246,7 @@ class AsyncReceive final : public ContextWait {
       throw;
     }
     Owner owner(self);
-    self->listen_for_cancellation();
+    self->listen(boost::asio::get_associated_cancellation_slot(self->handler_));
     if (Access::ready(*self->state_)) {
       owner.release();
       self->post(Reason::look_again);
@@ -217,7 +263,7 @@ class AsyncReceive final : public ContextWait {
     waits->posted();
   }
 
-  bool withdraw() noexcept override { return Access::take(*state_) != nullptr; }
+  bool withdraw() noexcept override { return Access::take(*state_, *this); }
 
   void destroy() noexcept override { Destroy()(this); }
 
@@ -258,15 +304,9 @@ class AsyncReceive final : public ContextWait {
     if (state_ != nullptr) Access::release(state_);
   }
 
-  /// The slot's handler runs where the operation's own steps run, so not at the same time; `complete` takes it away.
-  void listen_for_cancellation() {
-    auto slot = boost::asio::get_associated_cancellation_slot(handler_);
-    if (!slot.is_connected()) return;
-    slot.assign([this](boost::asio::cancellation_type_t type) {
-      if (type == boost::asio::cancellation_type_t::none) return;
-      cancelled_ = true;
-      if (AsyncWait* wait = Access::take(*state_)) wait->resume(Reason::cancelled);
-    });
+  void cancel() noexcept override {
+    cancelled_ = true;
+    if (Access::take(*state_, *this)) resume(Reason::cancelled);
   }
 
   void post(Reason reason) noexcept {
@@ -299,7 +339,7 @@ class AsyncReceive final : public ContextWait {
 
   /// Gives all memory back before it calls the handler, which may begin the next operation in it.
   static void complete(Owner self, error_code code, Result got) {
-    if (auto slot = boost::asio::get_associated_cancellation_slot(self->handler_); slot.is_connected()) slot.clear();
+    self->stop_listening(boost::asio::get_associated_cancellation_slot(self->handler_));
     Handler handler(std::move(self->handler_));
     [[maybe_unused]] const Work work(self->executor_);  // counts until the handler has run
     // What was received lies in the receiver, which somebody may destroy while the handler looks at it.
@@ -341,7 +381,8 @@ auto Receiver::async_recv_batch(std::size_t max, CompletionToken&& token) {
 }
 
 /// Threads, executor, cancellation: as `Receiver::async_recv`, which it calls until there is a T; leave the receiver
-/// where it is until then. Errors: what `Schema<T>::decode` throws comes out of the executor, as from any handler.
+/// where it is until then, and do not destroy it but in the handler's executor. Errors: what `Schema<T>::decode` throws
+/// comes out of the executor, as from any handler.
 template <HasSchema T>
 template <class CompletionToken>
 auto TypedReceiver<T>::async_recv(CompletionToken&& token) {

@@ -27,6 +27,8 @@ struct NameStats {
   std::uint64_t receivers = 0;  ///< alive now
   std::uint64_t delivered = 0;
   std::uint64_t filtered = 0;
+  /// Of a gap that its receiver has yet to come upon, the last `Receiver::max_batch` do not count: it may be taking
+  /// them.
   std::uint64_t missed = 0;
   std::uint64_t pending = 0;  ///< the largest of the receivers alive
 };

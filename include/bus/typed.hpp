@@ -138,7 +138,7 @@ class TypedReceiver {
         if (got.outcome_ == Outcome::empty) got.outcome_ = otherwise;
         return got;
       }
-      if (present == 0) present = receiver_.pending() + 1;
+      if (present == 0) present = receiver_.pending() + 2;  // and a look at what stands behind them
       if (--present == 0) {
         got = {};
         got.outcome_ = otherwise;

@@ -292,12 +292,8 @@ BusStats Core::stats() {
     NameStats& sum = stats.names[places[&state->totals()]];
     sum.delivered += one.delivered;
     sum.filtered += one.filtered;
-    sum.missed += one.missed;
+    sum.missed += one.surely_missed;
     sum.pending = std::max(sum.pending, one.pending);
-  }
-  for (auto& [name, totals] : totals_) {
-    NameStats& sum = stats.names[places[&totals]];
-    sum.missed = totals.missed_told = std::max(totals.missed_told, sum.missed);
   }
   return stats;
 }

@@ -119,13 +119,12 @@ class Warnings {
 struct NameTotals {
   std::uint64_t receivers = 0;  // alive
   std::uint64_t delivered = 0, filtered = 0, missed = 0;
-  // What was told of `missed`. An event overwritten while its receiver takes it counts as missed until it has.
-  std::uint64_t missed_told = 0;
 };
 
 /// `ReceiverStats` without the name, which costs memory.
 struct ReceiverCounts {
   std::uint64_t published, delivered, filtered, missed, pending;
+  std::uint64_t surely_missed;  ///< of `missed`, without what the receiver may be taking just now; only grows
 };
 
 /// What a router is to a bus: it is handed each event it publishes, and told of the end.
@@ -263,6 +262,10 @@ class ReceiverState {
   bool ready() const noexcept { return core_->ring.ready(reader_.next); }
   void arm(AsyncWait& wait) noexcept;
   AsyncWait* take_wait() noexcept { return record_.wait.exchange(nullptr, sync::seq_cst); }  // sync WAIT-TAKE
+  bool take_wait(AsyncWait& mine) noexcept {
+    AsyncWait* found = &mine;
+    return record_.wait.compare_exchange_strong(found, nullptr, sync::seq_cst, sync::seq_cst);  // sync WAIT-TAKE
+  }
   void abandon() noexcept;
   bool abandoned() const noexcept { return abandoned_.load(sync::acquire); }
 

@@ -277,7 +277,8 @@ ReceiverCounts ReceiverState::counts() const noexcept {
           .delivered = delivered,
           .filtered = filtered,
           .missed = missed + uncounted,
-          .pending = behind - uncounted};
+          .pending = behind - uncounted,
+          .surely_missed = missed + (uncounted > Receiver::max_batch ? uncounted - Receiver::max_batch : 0)};
 }
 
 ReceiverStats ReceiverState::stats(const ReceiverCounts& counts) const {
@@ -301,7 +302,7 @@ std::uint64_t AsyncAccess::take_untold(ReceiverState& state) noexcept { return s
 bool AsyncAccess::ready(const ReceiverState& state) noexcept { return state.ready(); }
 bool AsyncAccess::abandoned(const ReceiverState& state) noexcept { return state.abandoned(); }
 void AsyncAccess::arm(ReceiverState& state, AsyncWait& wait) noexcept { state.arm(wait); }
-AsyncWait* AsyncAccess::take(ReceiverState& state) noexcept { return state.take_wait(); }
+bool AsyncAccess::take(ReceiverState& state, AsyncWait& wait) noexcept { return state.take_wait(wait); }
 
 /// Receives with `attempt`, waking up when a stop is asked for.
 template <class T, class Try>

@@ -78,11 +78,14 @@ struct RingTraits {
   /// NODE-RETURN, the stack of nodes that keepers hand back.
   static constexpr auto hand_back = sync::release;
   static constexpr auto take_back = sync::acquire;
+  static constexpr auto swap_back = sync::acq_rel;
+  /// How far a publisher follows what others returned, before it takes it for a rest like its own.
+  static constexpr std::uint64_t most_links = 1024;
 };
 
 /// `Node` is what the slots name. `Hook` reaches into it:
 ///   sync::atomic<std::uint32_t>& references(Node&)   counts the ring and everybody who keeps the node
-///   void set_link(Node&, std::uint32_t), std::uint32_t link(const Node&)   while the node holds no event
+///   void set_link(Node&, std::uint32_t), std::uint32_t link(const Node&)   while nobody can see its event any more
 ///   void set_sequence(Node&, std::uint64_t)
 ///   void make(void*), void unmake(Node&)             begin and end a node
 ///   void clear(Node&)                                ends the event in the node, if there is one
@@ -478,8 +481,8 @@ class Ring {
     if (publisher.safe - publisher.head > Traits::most_free) share_surplus(publisher);
   }
 
-  /// A queue grows when readers pin what its publisher retires. What they let go goes to whoever needs nodes next, so
-  /// that all publishers together never have more for it than the readers' windows.
+  /// A queue grows when readers pin what its publisher retires. What they let go goes to whoever needs nodes next; a
+  /// publisher keeps at most `most_free`.
   [[gnu::noinline]] void share_surplus(Publisher& publisher) noexcept {
     std::uint32_t first = no_node;
     Node* last = nullptr;
@@ -507,7 +510,7 @@ class Ring {
   }
 
   /// Gets the publisher nodes to fill: its own retired ones, else such as keepers handed back, else new ones. It
-  /// ends up with a batch or more of its own, so that it looks at the announcements once in a batch.
+  /// tries for a batch or more of its own, so that it looks at the announcements once in a batch.
   template <class Readers>
   [[gnu::noinline]] bool replenish(Publisher& publisher, Readers& readers) noexcept {
     if (publisher.safe != publisher.tail) reclaim(publisher, readers);
@@ -553,15 +556,17 @@ class Ring {
       give(publisher, index);
       index = next;
     }
-    std::uint32_t none = no_node;
-    if (index == no_node || returned_.compare_exchange_strong(none, index, Traits::hand_back,
-                                                              sync::relaxed)) {  // sync NODE-RETURN
-      return true;
+    // The rest goes back. It may be very long; what others returned meanwhile is short, and goes on top of it.
+    while (index != no_node) {
+      index = returned_.exchange(index, Traits::swap_back);  // sync NODE-RETURN
+      if (index == no_node) break;
+      Node* last = &node(index);
+      std::uint64_t links = 0;
+      while (Hook::link(*last) != no_node && ++links != Traits::most_links) last = &node(Hook::link(*last));
+      if (links == Traits::most_links) continue;  // the long one again: somebody did as we do
+      hand_back(index, *last);
+      break;
     }
-    // Others came back meanwhile: they go below ours, whose end has to be found.
-    Node* last = &node(index);
-    while (Hook::link(*last) != no_node) last = &node(Hook::link(*last));
-    hand_back(index, *last);
     return true;
   }
 

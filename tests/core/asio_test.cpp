@@ -452,6 +452,39 @@ TEST_F(AsyncRecv, ThatWaitsEndsWithItsContextAndTakesNothing) {
   EXPECT_EQ(version_of(*rx.try_recv()), 1u);
 }
 
+TEST_F(AsyncRecv, ThatEndedWithItsContextIsNotReachedByItsSignalAnyMore) {
+  {
+    asio::io_context short_lived;
+    rx.async_recv(asio::bind_cancellation_slot(signal.slot(), bind_executor(short_lived, done.note())));
+    send(1);  // posts it
+  }
+  signal.emit(asio::cancellation_type::total);
+  EXPECT_EQ(done.calls, 0);
+  EXPECT_EQ(version_of(*rx.try_recv()), 1u);
+}
+
+TEST_F(AsyncRecv, MayOutliveItsSignal) {
+  {
+    asio::cancellation_signal short_lived;
+    rx.async_recv(asio::bind_cancellation_slot(short_lived.slot(), here(done)));
+  }
+  send(1);
+  io.run();
+  ASSERT_EQ(done.calls, 1);
+  EXPECT_EQ(version_of(*done.got), 1u);
+}
+
+TEST_F(AsyncRecv, LeavesAloneWhatElseItsSlotWasGivenMeanwhile) {
+  rx.async_recv(cancellable(done));
+  bool other = false;
+  signal.slot().assign([&](asio::cancellation_type) { other = true; });
+  send(1);
+  io.run();
+  ASSERT_EQ(done.calls, 1);
+  signal.emit(asio::cancellation_type::total);
+  EXPECT_TRUE(other);
+}
+
 TEST_F(AsyncRecv, OfACoroutineThatWaitsEndsWithItsContext) {
   const auto wait = [](bus::Receiver& receiver) -> awaitable<void> {
     (void)co_await receiver.async_recv(use_awaitable);

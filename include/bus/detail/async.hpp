@@ -59,8 +59,8 @@ struct AsyncAccess {
   /// `resume` at once. The caller must not touch it any more.
   static void arm(ReceiverState& state, AsyncWait& wait) noexcept;
 
-  /// Returns: the wait, if nobody has taken it, now the caller's; else nullptr.
-  static AsyncWait* take(ReceiverState& state) noexcept;
+  /// Returns: whether `wait` was still there, and is now the caller's.
+  static bool take(ReceiverState& state, AsyncWait& wait) noexcept;
 
  private:
   static std::uint64_t take_untold(ReceiverState& state) noexcept;

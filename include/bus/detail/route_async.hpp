@@ -37,7 +37,7 @@ struct RouteAccess {
   static bool ready(Route& route) noexcept;
   static bool abandoned(const Route& route) noexcept;
   static void arm(Route& route, AsyncWait& wait) noexcept;
-  static AsyncWait* take(Route& route) noexcept;
+  static bool take(Route& route, AsyncWait& wait) noexcept;
 };
 
 template <>

@@ -25,7 +25,7 @@ namespace detail {
 
 /// One asynchronous publish, from its call to its completion. As with `AsyncReceive`, always somebody's alone.
 template <class Handler>
-class AsyncPublish final : public ContextWait {
+class AsyncPublish final : public ContextWait, public Cancellable {
  public:
   static void start(std::unique_ptr<PendingPublish> pending, Handler handler) {
     const auto allocator = boost::asio::get_associated_allocator(handler, boost::asio::recycling_allocator<void>());
@@ -39,7 +39,7 @@ class AsyncPublish final : public ContextWait {
     }
     Owner owner(self);
     self->waits_ = context_waits(self->executor_);
-    self->listen_for_cancellation();
+    self->listen(boost::asio::get_associated_cancellation_slot(self->handler_));
     owner.release()->post(Reason::look_again);
   }
 
@@ -85,15 +85,9 @@ class AsyncPublish final : public ContextWait {
         executor_(boost::asio::prefer(boost::asio::get_associated_executor(handler_),
                                       boost::asio::execution::outstanding_work.tracked)) {}
 
-  /// The slot's handler runs where the operation's own steps run, so not at the same time.
-  void listen_for_cancellation() {
-    auto slot = boost::asio::get_associated_cancellation_slot(handler_);
-    if (!slot.is_connected()) return;
-    slot.assign([this](boost::asio::cancellation_type_t type) {
-      if (type == boost::asio::cancellation_type_t::none) return;
-      cancelled_ = true;
-      if (waiting_ && pending_->withdraw()) resume(Reason::cancelled);
-    });
+  void cancel() noexcept override {
+    cancelled_ = true;
+    if (waiting_ && pending_->withdraw()) resume(Reason::cancelled);
   }
 
   void post(Reason reason) noexcept {
@@ -125,7 +119,7 @@ class AsyncPublish final : public ContextWait {
 
   /// Gives all memory back before it calls the handler, which may begin the next operation in it.
   static void complete(Owner self, error_code code, PublishOutcome outcome) {
-    if (auto slot = boost::asio::get_associated_cancellation_slot(self->handler_); slot.is_connected()) slot.clear();
+    self->stop_listening(boost::asio::get_associated_cancellation_slot(self->handler_));
     Handler handler(std::move(self->handler_));
     [[maybe_unused]] const Work work(self->executor_);  // counts until the handler has run
     self.reset();

@@ -22,8 +22,8 @@ struct RateLimit {
 /// A token bucket for each pair of owner and principal. Full buckets are forgotten: they are as good as new ones.
 ///
 /// Should more pairs than `max_buckets` be short of tokens at the same time, a new pair is refused until one of them
-/// has recovered. Pairs are shared out to the shards by hash, so one shard may refuse a little before all are full; each
-/// holds at least one pair.
+/// has recovered. Pairs are shared out to the shards by hash, so one shard may refuse a little before all are full;
+/// each holds at least one pair.
 ///
 /// Threads: any; short critical sections, for 16 shards of pairs each its own.
 /// Cost:    one look-up and one reading of the clock; allocates for a pair that has no bucket.
