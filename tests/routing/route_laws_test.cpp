@@ -14,10 +14,34 @@
 #include <latch>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
+
+namespace {
+
+/// A payload that counts how often it is measured and encoded.
+struct Counted {
+  static inline int measured = 0;
+  static inline int encoded = 0;
+};
+
+}  // namespace
+
+template <>
+struct bus::Schema<Counted> {
+  static constexpr std::string_view name = "test.counted";
+  static constexpr std::uint32_t version = 1;
+  static std::size_t size(const Counted&) {
+    ++Counted::measured;
+    return 100;
+  }
+  static void encode(const Counted&, std::span<std::byte>) { ++Counted::encoded; }
+  static result<Counted> decode(std::span<const std::byte>) { return Counted{}; }
+};
 
 namespace bus {
 namespace {
@@ -62,6 +86,17 @@ TEST(Route1, a_message_is_charged_payload_topic_and_a_constant) {
   ASSERT_TRUE(router.publish(message("a.bc", "", "12345")));
   EXPECT_EQ(route.stats().bytes, 5 + 4 + route_entry_bytes);
   EXPECT_EQ(route.try_recv().charged(), charge("a.bc", 5));
+}
+
+TEST(Route1, a_message_is_measured_once_for_all_routes_and_never_encoded_for_it) {
+  Bus hub;
+  Router router(hub);
+  std::vector<RouteReceiver> routes;
+  for (int i = 0; i < 5; ++i) routes.push_back(router.subscribe({.owner = "o", .patterns = {"a.>"}}));
+  ASSERT_TRUE(router.publish({"a.b", {}, Payload::object(Counted{})}));
+  for (auto& route : routes) EXPECT_EQ(route.try_recv().charged(), charge("a.b", 100));
+  EXPECT_EQ(Counted::measured, 1);
+  EXPECT_EQ(Counted::encoded, 0);
 }
 
 // --- ROUTE-2: fairness ---
