@@ -285,7 +285,7 @@ struct RouterCore::Room final : RoomWait {
   Semaphore told;
 };
 
-std::size_t RouterCore::charge_for(const Message& message) {
+std::size_t RouterCore::charge_for(const Message& message) noexcept {
   return message.payload.size() + message.topic.view().size() + route_entry_bytes;
 }
 

@@ -90,8 +90,8 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   result<PublishOutcome> publish(RoutePublisher& publisher, const std::string* source, Message&& message,
                                  const Attributes& attributes, const Deadline* deadline);
 
-  /// What every route charges for a message. Throws what a schema's `size` throws.
-  static std::size_t charge_for(const Message& message);
+  /// What every route charges for a message.
+  static std::size_t charge_for(const Message& message) noexcept;
 
   /// Room set aside in one route for a message that is about to be published, and who waits for it.
   struct Room;

@@ -201,7 +201,7 @@ class Sender {
   ///           to wake receivers that sleep.
   /// Errors:   closed, topic_invalid (a message without a topic), payload_too_large (a crash reason too), name_invalid
   ///           (a service name over 64 bytes, or with a space or control byte), observer_too_deep, nodes_exhausted,
-  ///           out_of_memory; nothing was published then. Throws what a schema's `size` throws.
+  ///           out_of_memory; nothing was published then.
   /// Ordering: what this thread did before is seen by whoever receives the event.
   template <class B>
     requires EventBody<std::remove_cvref_t<B>>

@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -61,8 +63,10 @@ class Payload {
   /// Cost: one allocation, and what `release` needs. Errors: throws std::bad_alloc, after calling `release`.
   static Payload wrap(std::span<const std::byte> bytes, std::function<void()> release);
 
-  /// Takes a typed object.
+  /// Takes a typed object, and measures once what it takes when encoded.
   /// Cost: no allocation if T is trivially copyable, at most 40 bytes, and aligned to at most 8; else one.
+  /// Errors: throws std::bad_alloc, std::length_error if it takes 4 GiB or more, and what T's constructor and the
+  /// schema's `size` throw.
   template <class T>
     requires HasSchema<std::remove_cvref_t<T>>
   static Payload object(T&& value);
@@ -106,11 +110,7 @@ class Payload {
   Payload encoded() const;
 
   /// Bytes, or bytes the object takes once encoded. What size limits look at.
-  std::size_t size() const {
-    if (kind_ == Kind::in_place) [[likely]]
-      return size_;
-    return kind_ == Kind::block ? block()->size : encoded_size();
-  }
+  std::size_t size() const noexcept { return is_shared() ? block()->size : size_; }
 
   /// Whether copies share a counted block.
   bool is_shared() const noexcept { return kind_ >= Kind::block; }
@@ -172,7 +172,12 @@ class Payload {
   }
   /// Room for `bytes` bytes of contents, in a payload that has none yet.
   std::byte* make_block(std::size_t bytes);
-  std::size_t encoded_size() const;
+  template <class T>
+  static std::uint32_t measure(const T& value) {
+    const std::size_t size = Schema<T>::size(value);
+    if (size > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("a payload of 4 GiB or more");
+    return static_cast<std::uint32_t>(size);
+  }
   static void release_block(Block* block) noexcept;
   /// Gives memory back whose contents have ended, zeroed first if asked.
   static void finish(void* memory, std::size_t bytes, std::size_t align, bool wipe) noexcept;
@@ -201,11 +206,13 @@ Payload Payload::object(T&& value) {
     const SchemaInfo* info = &schema_info<Object>;
     std::memcpy(payload.storage_, &info, sizeof info);
     std::memcpy(payload.storage_ + sizeof info, std::addressof(value), sizeof value);
+    payload.size_ = measure<Object>(value);
     payload.kind_ = Kind::in_place_object;
   } else {
+    const std::uint32_t size = measure<Object>(value);
     auto* block = new ObjectBlock<Object>(std::forward<T>(value));
     block->data = reinterpret_cast<const std::byte*>(std::addressof(block->value));
-    block->size = sizeof(Object);
+    block->size = size;
     block->schema = &schema_info<Object>;
     block->destroy = [](Block* base) noexcept {
       auto* self = static_cast<ObjectBlock<Object>*>(base);

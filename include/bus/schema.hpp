@@ -8,7 +8,7 @@
 //   struct bus::Schema<Thought> {
 //     static constexpr std::string_view name = "agent.thought";   // stable, yours
 //     static constexpr std::uint32_t version = 1;                 // raised when the bytes change
-//     static std::size_t size(const Thought&);                    // bytes that encode() will write
+//     static std::size_t size(const Thought&);                    // bytes that encode() will write; asked once
 //     static void encode(const Thought&, std::span<std::byte>);   // into exactly size() bytes
 //     static bus::result<Thought> decode(std::span<const std::byte>);
 //   };
@@ -72,7 +72,6 @@ struct SchemaInfo {
   std::uint32_t version;
   std::size_t object_size;
   std::size_t object_align;
-  std::size_t (*encoded_size)(const void* object);
   void (*encode)(const void* object, std::span<std::byte> out);
 
   bool same_as(const SchemaInfo& other) const noexcept {
@@ -88,7 +87,6 @@ inline constexpr SchemaInfo schema_info{
     Schema<T>::version,
     sizeof(T),
     alignof(T),
-    [](const void* object) { return Schema<T>::size(*static_cast<const T*>(object)); },
     [](const void* object, std::span<std::byte> out) { Schema<T>::encode(*static_cast<const T*>(object), out); },
 };
 

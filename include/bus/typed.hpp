@@ -171,7 +171,7 @@ class TypedReceiver {
 template <HasSchema T>
 class Typed {
  public:
-  /// As `Sender::send`. Cost: as `Payload::object` besides. Errors: throws std::bad_alloc besides.
+  /// As `Sender::send`. Cost and errors: as `Payload::object` besides.
   result<Sent> send(T value, Principal principal = {}, const Attributes& attributes = {}) {
     return sender_.send(Message{topic_, std::move(principal), Payload::object(std::move(value))}, attributes);
   }

@@ -34,8 +34,8 @@ errc fault_of_service(std::string_view name) noexcept {
   return name_fault(name, limits::max_name_bytes).empty() ? nothing_wrong : errc::name_invalid;
 }
 
-/// What a body breaks. May throw what a schema's `size` throws.
-errc fault(const Message& message, std::size_t max_payload_bytes) {
+/// What a body breaks.
+errc fault(const Message& message, std::size_t max_payload_bytes) noexcept {
   if (message.topic.empty()) return errc::topic_invalid;
   return message.payload.size() > max_payload_bytes ? errc::payload_too_large : nothing_wrong;
 }

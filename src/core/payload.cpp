@@ -48,7 +48,7 @@ Payload Payload::encoded() const {
   const SchemaInfo* info = schema();
   if (info == nullptr) return *this;
   const void* object = object_address();
-  const std::size_t bytes = info->encoded_size(object);
+  const std::size_t bytes = size();
   Payload payload;
   std::byte* room = payload.storage_;
   if (bytes <= in_place_bytes) {
@@ -60,8 +60,6 @@ Payload Payload::encoded() const {
   info->encode(object, {room, bytes});
   return payload;
 }
-
-std::size_t Payload::encoded_size() const { return schema()->encoded_size(object_address()); }
 
 // sync PAYLOAD-WIPE: relaxed; whoever sets it holds a count, so PAYLOAD-DROP shows it to the last holder.
 void Payload::wipe_on_release() noexcept {

@@ -48,7 +48,7 @@ RouteBatch RouteAccess::attempt<RouteBatch>(Route& route, std::size_t max);
 /// A publish that sets room aside in one route after the other before it happens, and waits where there is none.
 class PendingPublish {
  public:
-  /// Errors: throws std::bad_alloc, and what a schema's `size` throws.
+  /// Errors: throws std::bad_alloc.
   static std::unique_ptr<PendingPublish> make(std::shared_ptr<RouterCore> router, const std::string* source,
                                               Message message, const Attributes& attributes);
   virtual ~PendingPublish() = default;

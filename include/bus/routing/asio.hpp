@@ -179,7 +179,7 @@ auto RouteReceiver::async_recv_batch(std::size_t max, CompletionToken&& token) {
       token, this, max);
 }
 
-/// `attributes.key` is copied. Throws what a schema's `size` throws, std::bad_alloc.
+/// `attributes.key` is copied. Throws std::bad_alloc.
 template <class CompletionToken>
 auto RouteSender::async_publish(Message message, const Attributes& attributes, CompletionToken&& token) {
   return detail::async_publish(detail::PublishAccess::router(*this), detail::PublishAccess::source(*this),

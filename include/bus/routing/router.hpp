@@ -226,8 +226,7 @@ class RouteSender {
 
   /// Publishes a message: on the bus, and into every route that admits it.
   /// Blocks: never for a reader. Cost: O(1) in routes that do not match; for each that does, a short critical section.
-  /// Errors: those of `Sender::send`; rate_limited if the router has a limiter; nothing was published then. Throws what
-  /// a schema's `size` throws.
+  /// Errors: those of `Sender::send`; rate_limited if the router has a limiter; nothing was published then.
   result<PublishOutcome> publish(Message message, const Attributes& attributes = {});
 
   /// As `publish`, but waits for room in routes with `Overflow::wait`, until `deadline`. What has no room by then is
