@@ -217,7 +217,7 @@ TEST(FairQueue, serves_by_bytes_and_weight) {
 
 TEST(FairQueue, a_principal_is_served_in_the_order_of_sequences) {
   Queue queue(config(10'000));
-  for (const std::uint64_t sequence : {5, 2, 9, 1, 7}) queue.push({.principal = "a", .sequence = sequence});
+  for (const std::uint64_t sequence : Sequences{5, 2, 9, 1, 7}) queue.push({.principal = "a", .sequence = sequence});
   queue.push({.principal = "a", .sequence = 4, .terminal = true});
   EXPECT_EQ(sequences_of(queue.pop_all()), (Sequences{1, 2, 4, 5, 7, 9}));
 }
@@ -377,7 +377,7 @@ TEST(FairQueue, a_drain_of_any_size_serves) {
     queue.push({.principal = "a", .sequence = 2});
     queue.push({.principal = "b", .sequence = 3});
     const std::size_t quantum = queue.queue.quantum_for(std::size_t{1} << bits);
-    for (const std::uint64_t sequence : {1, 2, 3}) EXPECT_EQ(queue.pop(quantum).item.sequence, sequence);
+    for (const std::uint64_t sequence : Sequences{1, 2, 3}) EXPECT_EQ(queue.pop(quantum).item.sequence, sequence);
   }
 }
 
@@ -513,7 +513,7 @@ TEST(FairQueue, ROUTE_3_who_is_spared_is_evicted_in_its_old_order) {
   // The room of two or three is found before it turns out that the newcomer is over its share.
   FairQueue::Config shared = config(1000, evict_fair_share);
   Queue queue(shared);
-  for (const std::uint64_t sequence : {4, 2, 3}) queue.push({.principal = "a", .sequence = sequence});
+  for (const std::uint64_t sequence : Sequences{4, 2, 3}) queue.push({.principal = "a", .sequence = sequence});
   queue.push({.principal = "a", .sequence = 1, .charge = 300, .terminal = true});
   queue.push({.principal = "b", .sequence = 5, .charge = 300});
   for (std::uint64_t i = 6; i < 9; ++i) {
