@@ -29,6 +29,8 @@ enum class errc : int {
   rate_limited = 12,       ///< the owner has sent too much for this principal lately; nothing was published
   gate_not_staged = 13,    ///< the gate was published or retired before
   too_many_routes = 14,    ///< the owner has as many routes as it may
+  log_damaged = 15,        ///< what the disk gave back is not what was written
+  log_version_unsupported = 16,  ///< written by a later version, which this one would misread
 };
 
 using boost::system::error_code;

@@ -23,6 +23,8 @@ const char* describe(int value) noexcept {
     case errc::rate_limited: return "the owner has sent too much on behalf of this principal lately";
     case errc::gate_not_staged: return "the gate was published or retired before";
     case errc::too_many_routes: return "the owner has as many routes as it may have";
+    case errc::log_damaged: return "what the disk gave back is not what was written there";
+    case errc::log_version_unsupported: return "the log was written by a later version of the library";
   }
   return value == 0 ? "success" : "unknown error of the bus";
 }

@@ -25,8 +25,10 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::rate_limited, 12},
     {errc::gate_not_staged, 13},
     {errc::too_many_routes, 14},
+    {errc::log_damaged, 15},
+    {errc::log_version_unsupported, 16},
 };
-constexpr int first_free_number = 15;
+constexpr int first_free_number = 17;
 
 std::string unknown_message() { return bus_category().message(1'000'000); }
 
