@@ -1,59 +1,67 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "input.hpp"
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace busbar {
 namespace {
 
-// A signal handler can reach nothing but globals. The pipe makes the request visible to poll(), without the gap
-// between looking at a flag and going to sleep.
-std::atomic<bool> stop_requested{false};
-int stop_pipe[2] = {-1, -1};
-
-extern "C" void on_stop_signal(int) {
-  const int saved = errno;
-  stop_requested.store(true);
-  const char byte = 0;
-  static_cast<void>(!write(stop_pipe[1], &byte, 1));  // one byte stays unread for ever: the request does not pass
-  errno = saved;
-}
-
 [[noreturn]] void throw_errno(const std::string& what) {
   throw std::system_error(errno, std::generic_category(), what);
 }
 
+sigset_t stop_signals() noexcept {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
 }  // namespace
 
-Interrupt::Interrupt() {
-  if (pipe2(stop_pipe, O_CLOEXEC | O_NONBLOCK) != 0) throw_errno("cannot make a pipe");
-  stop_requested.store(false);
-  struct sigaction action = {};
-  action.sa_handler = on_stop_signal;
-  action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, &previous_int_);
-  sigaction(SIGTERM, &action, &previous_term_);
+Interrupt::Descriptor::Descriptor(int number) : number_(number) {
+  if (number_ < 0) throw_errno("cannot wait for signals");
+}
+Interrupt::Descriptor::~Descriptor() { close(number_); }
+
+Interrupt::Interrupt()
+    : signals_(stop_signals()),
+      signal_(signalfd(-1, &signals_, SFD_CLOEXEC)),
+      request_(eventfd(0, EFD_CLOEXEC)),
+      end_(eventfd(0, EFD_CLOEXEC)) {
+  pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
+  watcher_ = std::thread([this] { watch(); });
 }
 
 Interrupt::~Interrupt() {
-  sigaction(SIGINT, &previous_int_, nullptr);
-  sigaction(SIGTERM, &previous_term_, nullptr);
-  close(stop_pipe[0]);
-  close(stop_pipe[1]);
+  eventfd_write(end_.get(), 1);
+  watcher_.join();
+  pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
 
-bool Interrupt::requested() const noexcept { return stop_requested.load(std::memory_order_relaxed); }
-
-int Interrupt::descriptor() const noexcept { return stop_pipe[0]; }
+void Interrupt::watch() noexcept {
+  pollfd either[2] = {{end_.get(), POLLIN, 0}, {signal_.get(), POLLIN, 0}};
+  while (poll(either, 2, -1) < 0) {
+  }
+  if (either[0].revents != 0) return;
+  signalfd_siginfo first;
+  static_cast<void>(!read(signal_.get(), &first, sizeof first));
+  requested_.store(true, std::memory_order_relaxed);
+  eventfd_write(request_.get(), 1);  // stays unread for ever: the request does not pass
+  pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+  while (poll(either, 1, -1) < 0) {
+  }
+}
 
 bool Interrupt::wait_until(std::chrono::steady_clock::time_point deadline) const noexcept {
   using namespace std::chrono;

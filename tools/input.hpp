@@ -3,20 +3,22 @@
 // What reaches the tool from outside: lines, and the wish to stop.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <signal.h>
 
 namespace busbar {
 
-/// Turns SIGINT and SIGTERM into a request to stop, for as long as it lives. The second signal of a kind does what
-/// it always does, so that a tool that hangs can be ended.
-/// Threads: any, save for construction. There is one at a time.
+/// Turns the first SIGINT or SIGTERM into a request to stop, for as long as it lives. A second signal does what it
+/// always does, so that a tool that hangs can be ended. A thread waits for them, so that they interrupt no other.
+/// Threads: any, save for construction, which comes before the other threads of the program. There is one at a time.
 class Interrupt {
  public:
   /// Errors: throws std::system_error.
@@ -25,17 +27,36 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
-  bool requested() const noexcept;
+  bool requested() const noexcept { return requested_.load(std::memory_order_relaxed); }
 
   /// Waits for a request. Returns: whether there is one. Blocks: until then, or until `deadline`.
   bool wait_until(std::chrono::steady_clock::time_point deadline) const noexcept;
 
   /// Readable once a stop is requested.
-  int descriptor() const noexcept;
+  int descriptor() const noexcept { return request_.get(); }
 
  private:
-  struct sigaction previous_int_ = {};
-  struct sigaction previous_term_ = {};
+  class Descriptor {
+   public:
+    explicit Descriptor(int number);
+    ~Descriptor();
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    int get() const noexcept { return number_; }
+
+   private:
+    int number_;
+  };
+
+  void watch() noexcept;
+
+  const sigset_t signals_;
+  std::atomic<bool> requested_{false};
+  const Descriptor signal_;
+  const Descriptor request_;
+  const Descriptor end_;
+  sigset_t previous_;
+  std::thread watcher_;
 };
 
 /// An open file, closed at the end.
