@@ -22,14 +22,6 @@ void sort_in_from_back(List& list, Entry& entry) noexcept {
   list.insert(at, entry);
 }
 
-/// As that, from the front.
-template <class List>
-void sort_in_from_front(List& list, Entry& entry) noexcept {
-  auto at = list.begin();
-  while (at != list.end() && at->sequence < entry.sequence) ++at;
-  list.insert(at, entry);
-}
-
 }  // namespace
 
 bool FairQueue::SameKeyed::operator()(const Entry* a, const Entry* b) const noexcept {
@@ -160,13 +152,15 @@ void FairQueue::end(Backlog& backlog) noexcept {
 void FairQueue::link(Entry& entry) noexcept {
   Backlog& backlog = *entry.backlog;
   sort_in_from_back(backlog.fifo, entry);
-  entry.lost_before = std::exchange(backlog.lost_since, 0);
+  // One that is late does not tell what was lost behind it.
+  if (&backlog.fifo.back() == &entry) entry.lost_before = std::exchange(backlog.lost_since, 0);
   if (entry.protects) {
     backlog.protected_bytes += entry.charge;
   } else {
     sort_in_from_back(backlog.evictable, entry);
-    sort_in_from_back(age_, entry);
+    if (by_age()) sort_in_from_back(age_, entry);
     evictable_bytes_ += entry.charge;
+    ++evictable_messages_;
   }
   ++backlog.messages;
   ++messages_;
@@ -187,8 +181,9 @@ void FairQueue::unlink(Entry& entry) noexcept {
     backlog.protected_bytes -= entry.charge;
   } else if (!entry.doomed) {
     backlog.evictable.erase(backlog.evictable.iterator_to(entry));
-    age_.erase(age_.iterator_to(entry));
+    if (by_age()) age_.erase(age_.iterator_to(entry));
     evictable_bytes_ -= entry.charge;
+    --evictable_messages_;
   }
   --backlog.messages;
   --messages_;
@@ -199,7 +194,7 @@ void FairQueue::unlink(Entry& entry) noexcept {
 
 /// Ranks a backlog by a new load, if it can give something or is the newcomer's.
 void FairQueue::set_load(Backlog& backlog, std::uint64_t load, bool newcomer) noexcept {
-  if (config_.overflow != Overflow::evict_fair_share) return;
+  if (by_age()) return;
   if (backlog.ranked) ranking_.erase(ranking_.iterator_to(backlog));
   backlog.load = load;
   backlog.earliest =
@@ -214,28 +209,28 @@ void FairQueue::doom(Entry& victim) noexcept {
   victim.next_doomed = doomed_;
   doomed_ = &victim;
   backlog.evictable.erase(backlog.evictable.iterator_to(victim));
-  age_.erase(age_.iterator_to(victim));
+  if (by_age()) age_.erase(age_.iterator_to(victim));
   evictable_bytes_ -= victim.charge;
+  --evictable_messages_;
 }
 
-/// The newcomer was refused: whoever was to go stays.
+/// The newcomer was refused for its share: whoever was to go stays. Each was the first of its principal's.
 void FairQueue::spare_doomed() noexcept {
   while (doomed_ != nullptr) {
     Entry& entry = *doomed_;
     doomed_ = std::exchange(entry.next_doomed, nullptr);
     entry.doomed = false;
-    sort_in_from_front(entry.backlog->evictable, entry);
-    sort_in_from_front(age_, entry);
+    entry.backlog->evictable.push_front(entry);
     evictable_bytes_ += entry.charge;
+    ++evictable_messages_;
     set_load(*entry.backlog, entry.backlog->load + entry.charge);
   }
-  replaced_ = nullptr;
 }
 
 /// Who goes next for the newcomer. A terminal is not refused for its principal's share: it goes on with the next
 /// heaviest.
 Entry* FairQueue::next_victim(const Entry& newcomer) noexcept {
-  if (config_.overflow != Overflow::evict_fair_share) return age_.empty() ? nullptr : &age_.front();
+  if (by_age()) return &age_.front();
   auto heaviest = ranking_.rbegin();
   if (heaviest->evictable.empty()) {  // the newcomer's own, which stands among them with nothing to give
     if (!newcomer.protects || ++heaviest == ranking_.rend()) return nullptr;
@@ -252,43 +247,74 @@ std::optional<Loss> FairQueue::make_room(Entry& entry, bool& had_to) noexcept {
 
   std::uint64_t bytes = bytes_ + reserved_ + entry.charge;
   std::uint64_t messages = messages_ + reserved_messages_ + 1;
-  std::uint64_t of_principal = backlog.messages + 1;
   const bool evicts = config_.overflow != Overflow::reject_new && config_.overflow != Overflow::wait;
-  const auto let_go = [&](Entry& victim) {
-    bytes -= victim.charge;
-    --messages;
-    if (victim.backlog == &backlog) --of_principal;
-    doom(victim);
-    set_load(*victim.backlog, victim.backlog->load - victim.charge, victim.backlog == &backlog);
-  };
 
+  // Who goes whatever else does: the one it replaces, and one of its principal's that has too many.
+  std::array<Entry*, 2> first{};
   if (config_.overflow == Overflow::coalesce) {
     if (const auto found = keyed_.find(&entry); found != keyed_.end()) {
       if ((*found)->sequence < entry.sequence) {
-        replaced_ = *found;
-        let_go(*replaced_);
+        first[0] = *found;
       } else if (!entry.protects) {
         return Loss::coalesced;  // overtaken on its way
       }
     }
   }
-  if (of_principal > config_.principal_messages) {
-    if (!evicts || backlog.evictable.empty()) return Loss::over_count;
-    let_go(backlog.evictable.front());
+  if (backlog.messages + 1 - (first[0] != nullptr ? 1 : 0) > config_.principal_messages) {
+    auto own = backlog.evictable.begin();
+    if (own != backlog.evictable.end() && &*own == first[0]) ++own;
+    if (!evicts || own == backlog.evictable.end()) return Loss::over_count;
+    first[1] = &*own;
   }
+  std::uint64_t evictable_bytes = evictable_bytes_;
+  std::uint64_t evictable_messages = evictable_messages_;
+  for (const Entry* const one : first) {
+    if (one == nullptr) continue;
+    bytes -= one->charge;
+    --messages;
+    evictable_bytes -= one->charge;
+    --evictable_messages;
+  }
+
   const bool too_many = config_.credits != 0 && messages > config_.credits;
   had_to = too_many || bytes > budget;
-  if (bytes > budget && (!evicts || bytes - budget > evictable_bytes_)) return Loss::over_budget;
-  if (too_many && !evicts) return Loss::over_count;
+  if (bytes > budget) {
+    if (!evicts || bytes - budget > evictable_bytes) return Loss::over_budget;
+    if (!share_allows(entry, bytes - budget)) return Loss::over_share;
+  }
+  if (too_many && (!evicts || messages - config_.credits > evictable_messages)) return Loss::over_count;
+
+  const auto let_go = [&](Entry& victim) {
+    doom(victim);
+    set_load(*victim.backlog, victim.backlog->load - victim.charge, victim.backlog == &backlog);
+  };
+  for (Entry* const one : first) {
+    if (one != nullptr) let_go(*one);
+  }
+  replaced_ = first[0];
   while (bytes > budget || (config_.credits != 0 && messages > config_.credits)) {
     Entry* const victim = next_victim(entry);
-    if (victim == nullptr) {
-      if (bytes <= budget) return Loss::over_count;
-      return config_.overflow == Overflow::evict_fair_share ? Loss::over_share : Loss::over_budget;
-    }
+    if (victim == nullptr) return bytes > budget ? Loss::over_share : Loss::over_count;
+    bytes -= victim->charge;
+    --messages;
     let_go(*victim);
   }
   return std::nullopt;
+}
+
+/// With fair share: whether what the newcomer's own principal has, and what those have that would still be heavier
+/// without that, could make so much room. If not, it is refused for its share, and need not be tried.
+bool FairQueue::share_allows(const Entry& newcomer, std::uint64_t needed) const noexcept {
+  if (by_age() || newcomer.protects) return true;
+  const Backlog& own = *newcomer.backlog;
+  std::uint64_t room = own.bytes - own.protected_bytes;
+  const std::uint64_t stays = own.load - room;
+  for (auto other = ranking_.rbegin(); room < needed && other != ranking_.rend(); ++other) {
+    if (&*other == &own) continue;
+    if (other->load * own.weight < stays * other->weight) return false;
+    room += other->bytes - other->protected_bytes;
+  }
+  return room >= needed;
 }
 
 FairQueue::Pushed FairQueue::push(Entry& entry, const PrincipalKey& key, Dropped& dropped) noexcept {

@@ -7,7 +7,8 @@
 // ones beyond a limit are forgotten, oldest first, their losses told as one sum.
 //
 // Entries stand in up to three orders, all by sequence: in their principal's FIFO, and if they may be evicted in that
-// principal's list of such and in the route's. Sequences come almost in order, so an entry is sorted in from the tail.
+// principal's list of such and, but for fair share, in the route's. Sequences come almost in order, so an entry is
+// sorted in from the tail.
 //
 // No thread safety and no time in here, and no calling out: the route locks, and ends what has been dropped.
 #pragma once
@@ -228,6 +229,8 @@ class FairQueue {
   void doom(Entry& victim) noexcept;
   void spare_doomed() noexcept;
   Entry* next_victim(const Entry& newcomer) noexcept;
+  bool by_age() const noexcept { return config_.overflow != Overflow::evict_fair_share; }
+  bool share_allows(const Entry& newcomer, std::uint64_t needed) const noexcept;
   std::optional<Loss> make_room(Entry& entry, bool& had_to) noexcept;
   void begin_turn(Backlog& backlog, std::size_t quantum) noexcept;
   void skip_fruitless_rounds() noexcept;
@@ -238,11 +241,12 @@ class FairQueue {
   std::uint64_t bytes_ = 0;
   std::uint64_t bytes_peak_ = 0;
   std::uint64_t evictable_bytes_ = 0;
+  std::uint64_t evictable_messages_ = 0;
   std::uint64_t reserved_ = 0;
   std::uint64_t reserved_messages_ = 0;
   std::uint64_t messages_ = 0;
   BacklogList round_;  // principals with something pending, in the order of service
-  EntryList<&Entry::in_age> age_;
+  EntryList<&Entry::in_age> age_;  // all that may be evicted; not with fair share
   Entry* doomed_ = nullptr;
   Entry* replaced_ = nullptr;  // the one among the doomed whose key the newcomer has
   bool first_used_ = false;
@@ -269,8 +273,8 @@ FairQueue::Served FairQueue::pop(std::size_t quantum, std::size_t limit, Held&& 
     Backlog& backlog = round_.front();
     Entry& first = backlog.fifo.front();
     if (held(backlog, first)) {
-      if (++waiting == active_count_) return Served::held;
       round_.splice(round_.end(), round_, round_.begin());
+      if (++waiting == active_count_) return Served::held;  // and the round is as it was
       continue;
     }
     if (!backlog.in_turn) begin_turn(backlog, quantum);

@@ -83,7 +83,7 @@ bool Route::would_admit(const Principal& principal) const noexcept {
   return (options_.gate == nullptr || options_.gate->open()) && options_.scope.admits(principal.view());
 }
 
-Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noexcept {
+Route::Answer Route::offer(const Offer& offer, RoomWait* room, Loss* reason) noexcept {
   const auto give_up = [&](Answer answer) {
     bus_->release_event_to(*offer.publisher, *offer.event);
     return answer;
@@ -104,21 +104,24 @@ Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noex
     }
   }
 
+  std::chrono::steady_clock::time_point now;
+  if (ticks_ || overflow_ == Overflow::detach) now = bus_->options.clock->steady();
   FairQueue::Dropped dropped;
   Wakes wakes;
   Answer answer = Answer::refused;
   {
     const std::lock_guard lock(mutex_);
+    const bool reserved = room != nullptr && take_room(*room);
     if (reserved) queue_.unreserve(offer.charge);
     if (closed_) {
       answer = Answer::not_for_it;
     } else if (++offered_; limited) {
       *reason = Loss::rate_limited;
       queue_.count_refused(offer.principal, *reason);
-    } else if (Entry* const entry = new_entry(offer); entry == nullptr) {
+    } else if (Entry* const entry = new_entry(offer, now); entry == nullptr) {
       *reason = Loss::out_of_memory;
       queue_.count_refused(offer.principal, *reason);
-    } else if (!reserved && !waits_.empty()) {
+    } else if (!reserved && !waits_.empty() && offer.charge <= queue_.budget()) {
       recycle(*entry);  // who waits was first
       *reason = Loss::over_budget;
       queue_.count_refused(offer.principal, *reason);
@@ -131,14 +134,14 @@ Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noex
         answer = Answer::taken;
         claim_reader(wakes);
       }
-      if (over_for_too_long(pushed.made_room)) {
+      if (over_for_too_long(pushed, now)) {
         detached_.store(true, sync::relaxed);
         closed_ = true;
-        refuse_waits(wakes);
         claim_reader(wakes);
       }
       assert(queue_.bytes() <= queue_.budget());
     }
+    if (reserved && answer != Answer::taken) grant_room(wakes);
     told_available();
   }
   wakes.wake();
@@ -148,18 +151,17 @@ Route::Answer Route::offer(const Offer& offer, bool reserved, Loss* reason) noex
 }
 
 /// For `Overflow::detach`: whether there has been no room for longer than allowed.
-bool Route::over_for_too_long(bool made_room) noexcept {
+bool Route::over_for_too_long(const FairQueue::Pushed& pushed, std::chrono::steady_clock::time_point now) noexcept {
   if (overflow_ != Overflow::detach) return false;
-  if (!made_room) {
-    no_room_since_.reset();
+  if (!pushed.made_room) {
+    if (!pushed.refused) no_room_since_.reset();
     return false;
   }
-  const auto now = bus_->options.clock->steady();
   if (!no_room_since_) no_room_since_ = now;
   return now - *no_room_since_ >= options_.detach_after;
 }
 
-Entry* Route::new_entry(const Offer& offer) noexcept {
+Entry* Route::new_entry(const Offer& offer, std::chrono::steady_clock::time_point now) noexcept {
   Entry* entry = nullptr;
   if (spare_.empty()) {
     entry = new (std::nothrow) Entry;
@@ -173,7 +175,7 @@ Entry* Route::new_entry(const Offer& offer) noexcept {
   entry->sequence = offer.event->sequence();
   entry->charge = offer.charge;
   entry->protects = offer.event->terminal();
-  if (ticks_) entry->tick = bus_->options.clock->steady().time_since_epoch().count();
+  if (ticks_) entry->tick = now.time_since_epoch().count();
   if (overflow_ == Overflow::coalesce) {
     try {
       if (entry->key == nullptr) entry->key = std::make_unique<std::string>();
@@ -320,7 +322,7 @@ RouteBatch Route::attempt_batch(std::size_t max, std::size_t bytes) {
   RouteBatch batch;
   {
     const std::lock_guard lock(mutex_);
-    max = std::min<std::size_t>(max, queue_.messages());
+    max = std::clamp<std::size_t>(max, 1, std::max<std::size_t>(queue_.messages(), 1));
   }
   if (bytes != any_charge) max = std::min(max, bytes / route_entry_bytes + 1);
   batch.messages_.reserve(max);  // memory is got while nothing can be lost
@@ -394,14 +396,15 @@ void Route::park(const Deadline* deadline) noexcept {
   not_held();
 }
 
-RouteReceived Route::recv(const Deadline* deadline, const std::stop_token* stop) noexcept {
+template <class T, class Attempt>
+T Route::wait_for(Attempt attempt_one, const Deadline* deadline, const std::stop_token* stop) {
   for (int rounds = 0;; ++rounds) {
-    RouteReceived got;
-    if (available_.load(sync::acquire)) got = attempt();
+    T got;
+    if (available_.load(sync::acquire)) got = attempt_one();
     if (got.outcome_ != Outcome::empty) return got;
     const bool stopped = stop != nullptr && stop->stop_requested();
     if (stopped || passed(deadline)) {
-      got = try_recv();  // a message that is there wins
+      got = attempt_one();  // a message that is there wins
       if (got.outcome_ == Outcome::empty) got.outcome_ = stopped ? Outcome::stopped : Outcome::timed_out;
       return got;
     }
@@ -413,6 +416,14 @@ RouteReceived Route::recv(const Deadline* deadline, const std::stop_token* stop)
       std::this_thread::yield();
     }
   }
+}
+
+RouteReceived Route::recv(const Deadline* deadline, const std::stop_token* stop) noexcept {
+  return wait_for<RouteReceived>([this] { return try_recv(); }, deadline, stop);
+}
+
+RouteBatch Route::recv_batch(std::size_t max) {
+  return wait_for<RouteBatch>([this, max] { return attempt_batch(max, any_charge); }, nullptr, nullptr);
 }
 
 void Route::arm(AsyncWait& wait) noexcept {
@@ -439,12 +450,15 @@ void Route::abandon() noexcept {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     sleeping_ = false;
-    queue_.clear(dropped);
     refuse_waits(wakes);
   }
   wakes.wake();
+  router_->remove(*this);  // before it is cleared: what is gone without a loss is not to be seen in its figures
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.clear(dropped);
+  }
   end_dropped(dropped, nullptr);
-  router_->remove(*this);
   if (AsyncWait* const wait = take_wait()) wait->resume(AsyncWait::Reason::cancelled);
   release_reader();
 }

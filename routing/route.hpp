@@ -80,7 +80,7 @@ class Route {
   enum class Answer { taken, refused, gated, not_for_it };
 
   /// Offers a message that was kept once for this route. `reserved` bytes were set aside for it before.
-  Answer offer(const Offer& offer, bool reserved, Loss* reason) noexcept;
+  Answer offer(const Offer& offer, RoomWait* room, Loss* reason) noexcept;
 
   /// Asks for what `offer` will need.
   void prefetch() const noexcept {
@@ -113,6 +113,7 @@ class Route {
 
   RouteReceived try_recv() noexcept;
   RouteReceived recv(const std::chrono::steady_clock::time_point* deadline, const std::stop_token* stop) noexcept;
+  RouteBatch recv_batch(std::size_t max);
 
   RouteReceived attempt() noexcept;
 
@@ -121,7 +122,6 @@ class Route {
   bool ready() noexcept;
 
   /// Sleeps until there is something, or for no reason.
-  void wait() noexcept { park(nullptr); }
   void wake_reader() noexcept { record_.sleep.post(); }
   void arm(AsyncWait& wait) noexcept;
   AsyncWait* take_wait() noexcept { return record_.take(); }
@@ -162,13 +162,15 @@ class Route {
     void wake() noexcept;
   };
 
+  template <class T, class Attempt>
+  T wait_for(Attempt attempt_one, const std::chrono::steady_clock::time_point* deadline, const std::stop_token* stop);
   FairQueue::Served pop(std::size_t quantum, std::size_t limit, RouteReceived& got) noexcept;
   bool must_wait(const Backlog& backlog, const Entry& first) noexcept;
   void claim_reader(Wakes& wakes) noexcept;
   void grant_room(Wakes& wakes) noexcept;
   void refuse_waits(Wakes& wakes) noexcept;
-  bool over_for_too_long(bool made_room) noexcept;
-  Entry* new_entry(const Offer& offer) noexcept;
+  bool over_for_too_long(const FairQueue::Pushed& pushed, std::chrono::steady_clock::time_point now) noexcept;
+  Entry* new_entry(const Offer& offer, std::chrono::steady_clock::time_point now) noexcept;
   void recycle(Entry& entry) noexcept;
   void end_dropped(FairQueue::Dropped& dropped, PublisherRecord* publisher) noexcept;
   bool going_to_sleep() noexcept;

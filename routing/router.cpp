@@ -123,16 +123,23 @@ class InFlight {
     publisher_.flight.begin(core.bus->ring.end().position, hash);
   }
   ~InFlight() {
-    publisher_.flight.end();
+    land();
     publisher_.in_use = false;
-    core_.held.wake_all([](ReaderRecord& record) { record.wake(); });
   }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
 
+  /// From now on it holds nobody up, and wakes who slept for that.
+  void land() noexcept {
+    if (std::exchange(landed_, true)) return;
+    publisher_.flight.end();
+    core_.held.wake_all([](ReaderRecord& record) { record.wake(); });
+  }
+
  private:
   RouterCore& core_;
   RoutePublisher& publisher_;
+  bool landed_ = false;
 };
 
 /// A publisher's place for the length of one call.
@@ -307,6 +314,7 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
     const BorrowedPublisher other(*this);
     return publish(*other, source, std::move(message), attributes, deadline);
   }
+  if (const error_code refused = admit(source, message, attributes)) return refused;
   Rooms rooms;
   if (deadline != nullptr) {
     const std::size_t charge = charge_for(message);
@@ -322,17 +330,22 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
   return make_error_code(errc::out_of_memory);  // nothing was published: only what comes before that allocates
 }
 
+/// What comes before anything is touched, room in routes for one.
+error_code RouterCore::admit(const std::string* source, const Message& message, const Attributes& attributes) {
+  if (closed()) return errc::closed;
+  if (const errc wrong = bus->fault_of(message); wrong != errc{}) return wrong;
+  if (attributes.key.size() > limits::max_key_bytes) return errc::key_too_long;
+  if (options.rate_limiter == nullptr) return {};
+  const std::string_view owner = source != nullptr ? std::string_view(*source) : std::string_view();
+  const auto admitted = options.rate_limiter->admit(owner, message.principal.view(), message.payload.size());
+  if (admitted) return {};
+  rate_limited_.fetch_add(1, sync::relaxed);
+  return admitted.error();
+}
+
 result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std::string* source, Message&& message,
                                            const Attributes& attributes, Rooms& rooms) {
   if (closed()) return make_error_code(errc::closed);
-  if (options.rate_limiter != nullptr) {
-    const std::string_view owner = source != nullptr ? std::string_view(*source) : std::string_view();
-    if (const auto admitted = options.rate_limiter->admit(owner, message.principal.view(), message.payload.size());
-        !admitted) {
-      rate_limited_.fetch_add(1, sync::relaxed);
-      return admitted.error();
-    }
-  }
   const std::size_t charge = charge_for(message);
 
   /// Hands the event to the routes that its topic goes to.
@@ -343,19 +356,20 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
       const Offer offer{&event, &message, {&message.principal, hash}, charge, key, publisher.on_bus};
       for (Route* const route : routes) {
         const auto room = std::ranges::find_if(rooms, [&](const auto& one) { return &one->route == route; });
-        const bool reserved = room != rooms.end() && Route::take_room(**room);
         Loss reason{};
-        switch (route->offer(offer, reserved, &reason)) {
+        switch (route->offer(offer, room != rooms.end() ? room->get() : nullptr, &reason)) {
           case Route::Answer::taken: ++outcome.taken; break;
           case Route::Answer::refused: outcome.add_refusal(route->id(), reason); break;
           case Route::Answer::gated: ++outcome.gated; break;
           case Route::Answer::not_for_it: break;
         }
       }
-      publisher.flight.end();  // what follows, observers for one, holds nobody up
+      flight.land();  // what follows, observers for one, holds nobody up
     }
 
-    FanOut(RoutePublisher& by, Routes to, Rooms& in) : publisher(by), routes(to), rooms(in) {}
+    FanOut(InFlight& in_flight, RoutePublisher& by, Routes to, Rooms& in)
+        : flight(in_flight), publisher(by), routes(to), rooms(in) {}
+    InFlight& flight;
     RoutePublisher& publisher;
     const Routes routes;
     Rooms& rooms;
@@ -366,8 +380,8 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
   };
 
   const std::size_t hash = hash_of(message.principal.view());
-  const InFlight flight(*this, publisher, hash);
-  FanOut fan_out(publisher, publisher.memo.find(*tables_.read(), message.topic), rooms);
+  InFlight flight(*this, publisher, hash);
+  FanOut fan_out(flight, publisher, publisher.memo.find(*tables_.read(), message.topic), rooms);
   for (Route* const route : fan_out.routes.first(std::min<std::size_t>(fan_out.routes.size(), 4))) route->prefetch();
   fan_out.hash = hash;
   fan_out.charge = charge;
@@ -397,6 +411,8 @@ class Pending final : public PendingPublish {
         attributes_(attributes),
         charge_(RouterCore::charge_for(message_)) {
     attributes_.key = key_;
+    refused_ = router_->admit(source_, message_, attributes_);
+    if (refused_) return;
     const BorrowedPublisher publisher(*router_);
     rooms_ = router_->rooms_for(message_, *publisher);
   }
@@ -413,6 +429,7 @@ class Pending final : public PendingPublish {
   bool withdraw() noexcept override { return rooms_[next_ - 1]->route.withdraw(*rooms_[next_ - 1]); }
 
   result<PublishOutcome> publish() override {
+    if (refused_) return refused_;
     const BorrowedPublisher publisher(*router_);
     return router_->publish(*publisher, source_, std::move(message_), attributes_, rooms_);
   }
@@ -424,6 +441,7 @@ class Pending final : public PendingPublish {
   const std::string key_;
   Attributes attributes_;
   const std::size_t charge_;
+  error_code refused_;
   RouterCore::Rooms rooms_;
   std::size_t next_ = 0;
 };
@@ -454,11 +472,12 @@ void RouterCore::tell_interest() noexcept {
   };
   for (auto next = std::ranges::find_if(watches_, changed); next != watches_.end();
        next = std::ranges::find_if(watches_, changed)) {
-    const std::shared_ptr<Watch> watch = next->second;
+    std::shared_ptr<Watch> watch = next->second;
     watch->told = !watch->told;
     const bool interested = watch->told;
     lock.unlock();
     if (!watch->ended.load(sync::acquire)) watch->changed(interested);
+    watch.reset();  // perhaps the last to hold it: its function is destroyed under no lock
     lock.lock();
   }
   telling_ = false;
@@ -700,11 +719,7 @@ RouteBatch RouteReceiver::try_recv_batch(std::size_t max) {
 }
 
 RouteBatch RouteReceiver::recv_batch(std::size_t max) {
-  for (;;) {
-    RouteBatch batch = try_recv_batch(max);
-    if (batch.outcome() != Outcome::empty) return batch;
-    route_->wait();
-  }
+  return route_ != nullptr ? route_->recv_batch(max) : detail::no_route<RouteBatch>();
 }
 
 RouteBatch RouteReceiver::drain(std::size_t bytes) {

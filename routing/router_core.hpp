@@ -90,6 +90,8 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   result<PublishOutcome> publish(RoutePublisher& publisher, const std::string* source, Message&& message,
                                  const Attributes& attributes, const Deadline* deadline);
 
+  error_code admit(const std::string* source, const Message& message, const Attributes& attributes);
+
   /// What every route charges for a message.
   static std::size_t charge_for(const Message& message) noexcept;
 

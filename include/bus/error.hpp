@@ -31,6 +31,7 @@ enum class errc : int {
   too_many_routes = 14,    ///< the owner has as many routes as it may
   log_damaged = 15,        ///< what the disk gave back is not what was written
   log_version_unsupported = 16,  ///< written by a later version, which this one would misread
+  key_too_long = 17,       ///< `Attributes::key` is over 255 bytes; nothing was published
 };
 
 using boost::system::error_code;

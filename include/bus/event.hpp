@@ -105,8 +105,8 @@ struct Attributes {
   /// The end of a stream: no route evicts it.
   bool terminal = false;
 
-  /// Of messages with the same principal, topic and key, a route that coalesces keeps the latest. Not carried on the
-  /// bus.
+  /// Of messages with the same principal, topic and key, a route that coalesces keeps the latest. At most 255
+  /// bytes. Not carried on the bus.
   std::string_view key = {};
 };
 

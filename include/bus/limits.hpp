@@ -16,6 +16,9 @@ inline constexpr std::size_t max_topic_bytes = 255;
 inline constexpr std::size_t max_topic_segments = 20;
 inline constexpr std::size_t max_principal_bytes = 128;
 
+/// `Attributes::key`.
+inline constexpr std::size_t max_key_bytes = 255;
+
 /// Names of subscribers, observers and services: they become metric labels.
 inline constexpr std::size_t max_name_bytes = 64;
 

@@ -105,6 +105,8 @@ void Core::wake_sleepers() noexcept {
   });
 }
 
+errc Core::fault_of(const Message& message) const noexcept { return fault(message, options.max_payload_bytes); }
+
 template <class B, class Then>
 [[gnu::always_inline]] inline result<Sent> Core::publish(PublisherRecord& publisher, const std::string* source,
                                                          B&& body, const Attributes& attributes, std::uint32_t keep,

@@ -158,6 +158,9 @@ class Core {
   result<Sent> publish(PublisherRecord& publisher, const std::string* source, B&& body, const Attributes& attributes,
                        std::uint32_t keep, Then&& then);
 
+  /// What a publish of the message would be refused for, as far as the message itself goes; errc{} if for nothing.
+  errc fault_of(const Message& message) const noexcept;
+
   result<Sent> publish_routed(PublisherRecord& publisher, const std::string* source, Message&& message,
                               const Attributes& attributes, std::uint32_t keep, RouteSink& sink);
 

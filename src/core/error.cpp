@@ -25,6 +25,7 @@ const char* describe(int value) noexcept {
     case errc::too_many_routes: return "the owner has as many routes as it may have";
     case errc::log_damaged: return "what the disk gave back is not what was written there";
     case errc::log_version_unsupported: return "the log was written by a later version of the library";
+    case errc::key_too_long: return "the key is longer than 255 bytes";
   }
   return value == 0 ? "success" : "unknown error of the bus";
 }

@@ -27,8 +27,9 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::too_many_routes, 14},
     {errc::log_damaged, 15},
     {errc::log_version_unsupported, 16},
+    {errc::key_too_long, 17},
 };
-constexpr int first_free_number = 17;
+constexpr int first_free_number = 18;
 
 std::string unknown_message() { return bus_category().message(1'000'000); }
 

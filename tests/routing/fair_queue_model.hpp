@@ -257,8 +257,10 @@ class Model {
       lose(item.principal, *pushed.refused);
       return pushed;
     }
+    const bool latest = std::ranges::none_of(
+        pending_, [&](const Item& one) { return one.principal == item.principal && one.sequence > item.sequence; });
     pending_.push_back(item);
-    before_[item.sequence] = std::exchange(books_[item.principal].lost_since, 0);
+    before_[item.sequence] = latest ? std::exchange(books_[item.principal].lost_since, 0) : 0;
     settle(item.principal);
     // Of the victims of one publish the last chosen is the first that is lost.
     for (; !victims.empty(); victims.pop_back()) {

@@ -437,6 +437,21 @@ TEST(FairQueue, who_must_wait_keeps_nobody_else_waiting) {
   EXPECT_FALSE(queue.queue.any_servable(wait_for("")));
 }
 
+TEST(FairQueue, a_look_that_finds_all_waiting_changes_nothing) {
+  Queue queue(config(100'000));
+  for (std::uint64_t i = 1; i <= 40; ++i) queue.push({.principal = i % 2 == 0 ? "a" : "b", .sequence = i});
+  std::map<std::string, int> served;
+  const auto all_wait = [](const Backlog&, const Entry&) { return true; };
+  for (int i = 0; i < 20; ++i) {
+    const std::string who = queue.pop(100).item.principal;
+    ++served[who];
+    if (who == "a") {
+      EXPECT_EQ(queue.pop(100, any_charge, all_wait).served, Served::held);
+    }
+  }
+  EXPECT_EQ(served["a"], served["b"]);
+}
+
 TEST(FairQueue, who_waits_at_random_loses_neither_place_nor_order) {
   for (std::uint32_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -763,6 +778,15 @@ TEST(FairQueue, ROUTE_5_the_message_right_behind_it_tells_a_loss_and_once) {
   queue.push({.principal = "c", .sequence = 6});
   EXPECT_EQ(queue.pop().missed, 1U);
   EXPECT_TRUE(queue.backlogs().empty());
+}
+
+TEST(FairQueue, ROUTE_5_one_that_is_late_does_not_tell_what_was_lost_behind_it) {
+  Queue queue(config(300));
+  queue.push({.principal = "a", .sequence = 6});
+  queue.refuse("a", Loss::rate_limited);
+  queue.push({.principal = "a", .sequence = 5});
+  queue.push({.principal = "a", .sequence = 8});
+  for (const std::uint64_t missed : Sequences{0, 0, 1}) EXPECT_EQ(queue.pop().missed, missed);
 }
 
 TEST(FairQueue, ROUTE_5_losses_outlive_the_messages_of_their_principal) {

@@ -14,7 +14,9 @@
 #include "core/bus_fixture.hpp"
 #include "routing/router_fixture.hpp"
 
+#include <atomic>
 #include <chrono>
+#include <latch>
 #include <memory>
 #include <stdexcept>
 #include <stop_token>
@@ -199,6 +201,54 @@ TEST_F(AsyncPublish, EndsWithItsContextAndGivesItsRoomToTheNext) {
   run();
   EXPECT_EQ(calls, 1);
   EXPECT_EQ(inbox.try_recv()->payload.text(), "4");
+}
+
+TEST_F(AsyncPublish, RefusedAfterItsWaitLeavesItsRoomToTheNext) {
+  ASSERT_TRUE(router.publish(message("a.b", "", "1")));
+  PublishOutcome first;
+  router.async_publish(message("a.b", "", "2"), {.terminal = true},  // over half of the budget
+                       boost::asio::bind_executor(io, [&](error_code, PublishOutcome out) { first = out; }));
+  router.async_publish(message("a.b", "", "3"), {}, note());
+  run();
+  EXPECT_EQ(inbox.stats().waiting_publishers, 2U);
+  EXPECT_TRUE(inbox.try_recv());
+  run();
+  EXPECT_EQ(first.refused, 1U);
+  EXPECT_EQ(first.refusals()[0].reason, Loss::terminals);
+  EXPECT_EQ(calls, 1) << "nobody else would grant it";
+  EXPECT_EQ(inbox.try_recv()->payload.text(), "3");
+  EXPECT_EQ(router.publish(message("a.b", "", "4"))->taken, 1U) << "all room is free again";
+}
+
+TEST_F(AsyncPublish, GatedAfterItsWaitLeavesItsRoomToTheNext) {
+  const auto gate = std::make_shared<Gate>();
+  ASSERT_TRUE(gate->publish());
+  RouteOptions options{.owner = "gated", .patterns = {"a.>"}, .budget_bytes = route_entry_bytes + 10};
+  options.overflow = Overflow::wait;
+  options.gate = gate;
+  inbox = router.subscribe(options);
+  ASSERT_TRUE(router.publish(message("a.b", "", "1")));
+  for (int i = 0; i < 2; ++i) router.async_publish(message("a.b", "", "2"), {}, note());
+  run();
+  gate->retire();
+  EXPECT_TRUE(inbox.try_recv());
+  run();
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(outcome.gated, 1U);
+}
+
+TEST_F(AsyncPublish, OfWhatIsOverARateNeverTakesAPlaceAmongThoseWhoWait) {
+  bus_test::ManualClock clock;
+  Bus limited_bus;
+  Router limited(limited_bus, {.rate_limiter = std::make_shared<RateLimiter>(
+                                   RateLimit{.bytes_per_second = 1, .burst_bytes = 1, .max_message_bytes = 1}, clock)});
+  auto full = limited.subscribe(
+      {.owner = "o", .patterns = {"a.>"}, .budget_bytes = route_entry_bytes + 4, .overflow = Overflow::wait});
+  ASSERT_TRUE(limited.publish(message("a.b", "agent.x", "1")));
+  limited.async_publish(message("a.b", "agent.x", "2"), {}, note());
+  run();
+  EXPECT_EQ(last, errc::rate_limited);
+  EXPECT_EQ(full.stats().waiting_publishers, 0U);
 }
 
 // --- Bad input. ---
@@ -386,6 +436,32 @@ TEST(RoutePolicy, detach_ends_a_route_that_has_had_no_room_for_too_long) {
   EXPECT_TRUE(inbox.try_recv().closed());
 }
 
+TEST(RoutePolicy, detach_counts_on_while_messages_are_refused_for_other_reasons) {
+  bus_test::ManualClock clock;
+  Bus hub{{.clock = &clock}};
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o",
+                                 .patterns = {"a.>"},
+                                 .budget_bytes = route_entry_bytes + 4,
+                                 .overflow = Overflow::detach,
+                                 .detach_after = std::chrono::seconds(1)});
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_TRUE(router.publish(message("a.b", "", "x")));
+    ASSERT_TRUE(router.publish(message("a.b", "", "too large")));
+    clock.advance(std::chrono::milliseconds(100));
+  }
+  EXPECT_TRUE(inbox.detached());
+}
+
+TEST(RoutePolicy, a_key_has_at_most_255_bytes) {
+  Bus hub;
+  Router router(hub);
+  const std::string key(256, 'k');
+  EXPECT_EQ(router.publish(message("a.b", "", "x"), {.key = key}).error(), errc::key_too_long);
+  EXPECT_TRUE(router.publish(message("a.b", "", "x"), {.key = std::string_view(key).substr(1)}));
+  EXPECT_EQ(hub.stats().published, 1U);
+}
+
 TEST(RoutePolicy, ticks_say_when_a_message_was_queued) {
   bus_test::ManualClock clock;
   Bus hub{{.clock = &clock}};
@@ -447,6 +523,19 @@ TEST(RouteWait, a_publish_waits_for_room_until_its_deadline) {
   EXPECT_EQ(other.stats().pending, 3U);
 }
 
+TEST(RouteWait, what_can_never_fit_is_told_so_though_somebody_waits) {
+  Bus hub;
+  Router router(hub);
+  auto inbox = router.subscribe(
+      {.owner = "o", .patterns = {"a.>"}, .budget_bytes = route_entry_bytes + 4, .overflow = Overflow::wait});
+  ASSERT_TRUE(router.publish(message("a.b", "", "1")));
+  std::jthread publisher([&] { (void)router.publish_until(message("a.b", "", "2"), bus_test::never); });
+  while (inbox.stats().waiting_publishers == 0) std::this_thread::yield();
+  EXPECT_EQ(router.publish(message("a.b", "", "too large"))->refusals()[0].reason, Loss::too_large);
+  EXPECT_EQ(router.publish(message("a.b", "", "3"))->refusals()[0].reason, Loss::over_budget);
+  inbox = {};
+}
+
 TEST(RouteWait, ends_with_the_route_and_with_the_router) {
   for (const bool the_router : {false, true}) {
     Bus hub;
@@ -498,6 +587,61 @@ TEST(RouteReceive, in_batches_takes_what_is_there) {
   EXPECT_EQ(inbox.try_recv_batch(1).outcome(), Outcome::empty);
 }
 
+TEST(RouteReceive, of_a_batch_of_none_takes_one) {
+  Bus hub;
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}});
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(router.publish(message("a.b", "", "x")));
+  EXPECT_EQ(inbox.recv_batch(0).size(), 1U);
+  EXPECT_EQ(inbox.try_recv_batch(0).size(), 1U);
+  EXPECT_EQ(inbox.try_recv_batch(0).outcome(), Outcome::empty);
+}
+
+/// Stops whoever reads it, once.
+class StoppingClock final : public Clock {
+ public:
+  std::chrono::system_clock::time_point wall() const noexcept override { return Clock::system().wall(); }
+  std::chrono::steady_clock::time_point steady() const noexcept override {
+    if (armed.exchange(false)) {
+      entered.count_down();
+      go_on.wait();
+    }
+    return Clock::system().steady();
+  }
+  mutable std::atomic<bool> armed{false};
+  mutable std::latch entered{1};
+  mutable std::latch go_on{1};
+};
+
+/// A message waits while one of its principal's that was published before is on its way into routes; not longer.
+TEST(RouteReceive, waits_for_a_publish_but_not_for_its_observers) {
+  StoppingClock clock;
+  Bus hub;
+  Router router(hub);
+  const auto limiter = std::make_shared<RateLimiter>(RateLimit{}, clock);
+  auto stops = router.subscribe({.owner = "o", .patterns = {"stops"}, .rate_limiter = limiter});
+  auto inbox = router.subscribe({.owner = "o", .patterns = {"a.>"}});
+  std::latch received{1};
+  std::atomic<bool> in_time{false};
+  auto observer = hub.observe("slow", [&](const Event& event) {
+    if (event.sequence() != 1) return;
+    for (int i = 0; i < 10'000 && !received.try_wait(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    in_time = received.try_wait();
+  });
+  clock.armed = true;
+  std::jthread first([&] { (void)router.publish(message("stops", "agent.x", "1")); });
+  clock.entered.wait();
+  ASSERT_TRUE(router.publish(message("a.b", "agent.x", "2")));
+  EXPECT_EQ(inbox.try_recv().outcome(), Outcome::empty);
+  std::jthread reader([&] {
+    EXPECT_EQ(inbox.recv()->payload.text(), "2");
+    received.count_down();
+  });
+  clock.go_on.count_down();
+  first.join();
+  EXPECT_TRUE(in_time);
+}
+
 // --- Interest. ---
 
 TEST(RouteInterest, is_told_when_the_first_route_comes_and_the_last_one_goes) {
@@ -524,6 +668,21 @@ TEST(RouteInterest, is_told_when_the_first_route_comes_and_the_last_one_goes) {
   EXPECT_EQ(told, (std::vector{true, false, true}));
   EXPECT_EQ(later, (std::vector{true, false}));
   EXPECT_EQ(refusal([&] { (void)router.watch_interest("a.b", {}); }), "a watch of \"a.b\" has an empty function");
+}
+
+TEST(RouteInterest, may_end_a_watch_in_its_own_call_and_what_the_watch_holds_with_it) {
+  Bus hub;
+  Router router(hub);
+  auto elsewhere = std::make_shared<RouteReceiver>(router.subscribe({.owner = "o", .patterns = {"b"}}));
+  int told = 0;
+  InterestWatch watch;
+  watch = router.watch_interest("a.b", [&told, &watch, held = std::move(elsewhere)](bool) {
+    ++told;
+    watch.reset();
+  });
+  auto one = router.subscribe({.owner = "o", .patterns = {"a.*"}});
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(router.stats().routes, 1U) << "the other went with the watch";
 }
 
 // --- From within. ---
