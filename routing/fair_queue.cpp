@@ -195,12 +195,15 @@ void FairQueue::unlink(Entry& entry) noexcept {
 /// Ranks a backlog by a new load, if it can give something or is the newcomer's.
 void FairQueue::set_load(Backlog& backlog, std::uint64_t load, bool newcomer) noexcept {
   if (by_age()) return;
+  const std::uint64_t earliest =
+      backlog.evictable.empty() ? std::numeric_limits<std::uint64_t>::max() : backlog.evictable.front().sequence;
+  const bool ranked = newcomer || !backlog.evictable.empty();
+  if (backlog.ranked && ranked && backlog.load == load && backlog.earliest == earliest) return;
   if (backlog.ranked) ranking_.erase(ranking_.iterator_to(backlog));
   backlog.load = load;
-  backlog.earliest =
-      backlog.evictable.empty() ? std::numeric_limits<std::uint64_t>::max() : backlog.evictable.front().sequence;
-  backlog.ranked = newcomer || !backlog.evictable.empty();
-  if (backlog.ranked) ranking_.insert(backlog);
+  backlog.earliest = earliest;
+  backlog.ranked = ranked;
+  if (ranked) ranking_.insert(backlog);
 }
 
 void FairQueue::doom(Entry& victim) noexcept {
