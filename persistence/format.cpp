@@ -139,7 +139,8 @@ void encode_header(const SegmentHeader& header, std::span<std::byte, header_byte
       .put(header.capacity)
       .put(header.mirror)
       .put(header.created_ns)
-      .zeros(40);  // for ciphers: an algorithm, a key's id, a nonce
+      .put(header.previous_salt)
+      .zeros(32);  // for ciphers: an algorithm, a key's id, a nonce
   Writer(out.data() + 12).put(crc32c(out));
 }
 
@@ -161,6 +162,7 @@ result<SegmentHeader> decode_header(std::span<const std::byte, header_bytes> in)
   header.capacity = take<std::uint64_t>(rest);
   header.mirror = take<std::uint64_t>(rest);
   header.created_ns = take<std::int64_t>(rest);
+  header.previous_salt = take<std::uint64_t>(rest);
   // Genuine, but not of a version 1 as it is defined.
   if (std::ranges::any_of(rest, [](std::byte b) { return b != std::byte{}; })) return errc::log_version_unsupported;
   if (header.capacity < min_segment_bytes || header.capacity > max_segment_bytes || header.capacity % page_bytes != 0 ||
@@ -216,13 +218,16 @@ std::optional<SegmentName> parse_segment_name(std::string_view name) noexcept {
 
 void encode_head(const FrameHead& head, std::uint64_t salt, std::uint64_t position,
                  std::span<std::byte, head_bytes> out) noexcept {
-  Writer(out.data() + 4)
-      .put(head.body_check)
+  Writer writer(out.data() + 4);
+  writer.put(head.body_check)
       .put(head.body_bytes)
       .put(static_cast<std::uint32_t>(static_cast<std::uint32_t>(head.kind) << 28 | head.number))
-      .put(head.time)
-      .put(head.topic)
-      .put(head.principal);
+      .put(head.time);
+  if (is_record(head.kind)) {
+    writer.put(head.topic).put(head.principal);
+  } else {
+    writer.put(head.next_record);
+  }
   Writer(out.data()).put(check_of_head(out.data() + 4, salt, position));
 }
 
@@ -237,8 +242,12 @@ std::optional<FrameHead> decode_head(std::span<const std::byte, head_bytes> in, 
   head.kind = static_cast<FrameKind>(kind_and_number >> 28);
   head.number = kind_and_number & max_frame_number;
   head.time = take<std::uint32_t>(rest);
-  head.topic = take<std::uint16_t>(rest);
-  head.principal = take<std::uint16_t>(rest);
+  if (is_record(head.kind)) {
+    head.topic = take<std::uint16_t>(rest);
+    head.principal = take<std::uint16_t>(rest);
+  } else {
+    head.next_record = take<std::uint32_t>(rest);
+  }
   return head;
 }
 
@@ -257,6 +266,37 @@ std::optional<Mark> decode_mark(std::span<const std::byte> body) noexcept {
   mark.controls = take<std::uint32_t>(body);
   mark.written_ns = take<std::int64_t>(body);
   return mark;
+}
+
+std::string_view to_string(Verdict verdict) noexcept {
+  switch (verdict) {
+    case Verdict::torn: return "torn";
+    case Verdict::lost: return "lost";
+    case Verdict::unproven: break;
+  }
+  return "unproven";
+}
+
+void encode_verdict(const VerdictNote& note, std::span<std::byte, verdict_bytes> out) noexcept {
+  Writer(out.data())
+      .put(note.begin)
+      .put(note.end)
+      .put(note.first_record)
+      .put(note.records)
+      .put(static_cast<std::uint8_t>(note.verdict))
+      .zeros(7);
+}
+
+std::optional<VerdictNote> decode_verdict(std::span<const std::byte> body) noexcept {
+  if (body.size() < verdict_bytes) return std::nullopt;
+  VerdictNote note;
+  note.begin = take<std::uint64_t>(body);
+  note.end = take<std::uint64_t>(body);
+  note.first_record = take<std::uint32_t>(body);
+  note.records = take<std::uint32_t>(body);
+  note.verdict = static_cast<Verdict>(take<std::uint8_t>(body));
+  if (note.verdict < Verdict::torn || note.verdict > Verdict::unproven) return std::nullopt;
+  return note;
 }
 
 std::size_t encode_name(const Name& name, std::byte* out) noexcept {

@@ -67,6 +67,7 @@ struct SegmentHeader {
   std::uint64_t capacity = 0;      ///< bytes of the file
   std::uint64_t mirror = 0;        ///< where the mirror begins
   std::int64_t created_ns = 0;     ///< wall time, since 1970
+  std::uint64_t previous_salt = 0;  ///< of the file's earlier life, if it had one
 
   friend bool operator==(const SegmentHeader&, const SegmentHeader&) = default;
 };
@@ -128,8 +129,9 @@ struct FrameHead {
   std::uint32_t body_bytes = 0;  ///< without padding
   std::uint32_t body_check = 0;  ///< CRC-32C of the body, mixed with the salt
   std::uint32_t time = 0;  ///< wall time since the segment's creation, in `time_unit_ns`
-  std::uint16_t topic = no_name;
-  std::uint16_t principal = no_name;
+  std::uint16_t topic = no_name;  ///< of a record
+  std::uint16_t principal = no_name;  ///< of a record
+  std::uint32_t next_record = 0;  ///< of another frame: the number of the next record; takes the place of the two
 
   std::uint64_t frame_bytes() const noexcept { return head_bytes + padded(body_bytes); }
   friend bool operator==(const FrameHead&, const FrameHead&) = default;
@@ -162,6 +164,27 @@ struct Mark {
 inline constexpr std::size_t mark_bytes = 32;
 void encode_mark(const Mark& mark, std::span<std::byte, mark_bytes> out) noexcept;
 std::optional<Mark> decode_mark(std::span<const std::byte> body) noexcept;
+
+/// What became of a damaged region.
+enum class Verdict : std::uint8_t {
+  torn = 1,  ///< its batch was never durable: nobody was told that it was
+  lost = 2,  ///< it had been durable
+  unproven = 3,  ///< behind the last batch that is proven to have been durable, with nothing to say whether it was
+};
+std::string_view to_string(Verdict verdict) noexcept;
+
+/// The body of `FrameKind::verdict`: a region that opening has judged and left as it is.
+struct VerdictNote {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  std::uint32_t first_record = 0;
+  std::uint32_t records = 0;
+  Verdict verdict = Verdict::lost;
+  friend bool operator==(const VerdictNote&, const VerdictNote&) = default;
+};
+inline constexpr std::size_t verdict_bytes = 32;
+void encode_verdict(const VerdictNote& note, std::span<std::byte, verdict_bytes> out) noexcept;
+std::optional<VerdictNote> decode_verdict(std::span<const std::byte> body) noexcept;
 
 enum class NameKind : std::uint8_t { topic = 1, principal = 2, schema = 3 };
 
@@ -210,20 +233,17 @@ struct DecodedFooter {
 };
 std::optional<DecodedFooter> decode_footer(std::span<const std::byte> body) noexcept;
 
+/// Who a message is from, and the how manieth: so that a producer may repeat itself after a crash.
+struct ProducerStamp {
+  std::uint64_t id = 0;
+  std::uint32_t epoch = 0;
+  std::uint64_t sequence = 0;
+  friend bool operator==(const ProducerStamp&, const ProducerStamp&) = default;
+};
+
 /// What a record says besides topic, principal, time and payload. Each field costs four bytes and its value, padded
 /// to four; what is not said costs nothing.
 struct RecordFields {
-  struct Header {
-    std::string_view name;
-    std::string_view value;
-  };
-  struct Producer {
-    std::uint64_t id = 0;
-    std::uint32_t epoch = 0;
-    std::uint64_t sequence = 0;
-    friend bool operator==(const Producer&, const Producer&) = default;
-  };
-
   std::optional<std::int64_t> time_ns = {};  ///< wall time, where the head's is too coarse
   std::string_view source = {};
   std::optional<CorrelationId> correlation = {};
@@ -235,7 +255,7 @@ struct RecordFields {
   std::optional<std::int64_t> due_ns = {};  ///< wall time
   std::optional<std::int64_t> expiry_ns = {};  ///< wall time
   std::string_view message_id = {};
-  std::optional<Producer> producer = {};
+  std::optional<ProducerStamp> producer = {};
   std::optional<std::uint64_t> digest = {};  ///< XXH3 of the payload as stored, from 64 KiB on
   std::optional<std::uint32_t> lz4_bytes = {};  ///< the payload is an LZ4 block, and so long when it is not
   std::string_view topic = {};  ///< where the head says `inline_name`

@@ -80,7 +80,8 @@ const SegmentHeader some_header{.log_id = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
                                 .base_control = 77,
                                 .capacity = 64 << 20,
                                 .mirror = mirror_of(64 << 20),
-                                .created_ns = 1'700'000'000'000'000'000};
+                                .created_ns = 1'700'000'000'000'000'000,
+                                .previous_salt = 3};
 
 TEST(SegmentHeaderFormat, is_read_as_written) {
   std::array<std::byte, header_bytes> bytes;
@@ -94,7 +95,7 @@ TEST(SegmentHeaderFormat, golden) {
   EXPECT_EQ(hex(bytes),
             "4255534241524c1a"                  // magic
             "01000000"                          // version 1.0
-            "5a11f720"                          // check
+            "d6585b43"                          // check
             "0102030405060708090a0b0c0d0e0f10"  // log id
             "0500000000000000"                  // serial
             "8877665544332211"                  // salt
@@ -103,7 +104,8 @@ TEST(SegmentHeaderFormat, golden) {
             "0000000400000000"                  // capacity
             "00f0ef0300000000"                  // mirror
             "00002a36fe9c9717"                  // created
-            "00000000000000000000000000000000000000000000000000000000000000000000000000000000");
+            "0300000000000000"                  // salt of the earlier life
+            "0000000000000000000000000000000000000000000000000000000000000000");
 }
 
 TEST(SegmentHeaderFormat, with_any_bit_flipped_is_refused) {
@@ -128,7 +130,7 @@ TEST(SegmentHeaderFormat, of_a_later_version_is_refused_as_such) {
   };
   EXPECT_EQ(with(8, std::byte{2}).error(), errc::log_version_unsupported);
   EXPECT_TRUE(with(10, std::byte{3})) << "a minor version is read";
-  EXPECT_EQ(with(88, std::byte{1}).error(), errc::log_version_unsupported) << "a cipher";
+  EXPECT_EQ(with(96, std::byte{1}).error(), errc::log_version_unsupported) << "a cipher";
 }
 
 TEST(SegmentHeaderFormat, that_makes_no_sense_is_refused) {
@@ -189,6 +191,13 @@ TEST(Frames, head_is_24_bytes_and_read_as_written) {
             "63000000"
             "0300"
             "0400");
+}
+
+TEST(Frames, a_head_of_no_record_says_which_record_is_next) {
+  std::array<std::byte, head_bytes> bytes;
+  const FrameHead mark{.kind = FrameKind::mark, .number = 1, .body_bytes = mark_bytes, .next_record = 0x12345678};
+  encode_head(mark, some_salt, 8192, bytes);
+  EXPECT_EQ(decode_head(bytes, some_salt, 8192), mark);
 }
 
 TEST(Frames, a_head_is_genuine_only_as_it_is_where_it_is_and_in_this_life) {
@@ -280,7 +289,7 @@ RecordFields all_fields() {
           .due_ns = 9,
           .expiry_ns = -10,
           .message_id = "id",
-          .producer = RecordFields::Producer{11, 12, 13},
+          .producer = ProducerStamp{11, 12, 13},
           .digest = 14,
           .lz4_bytes = 15,
           .topic = "a.b",
@@ -304,7 +313,7 @@ TEST(Fields, are_read_as_written) {
   EXPECT_TRUE(std::ranges::equal(rest, bytes_of("payload")));
   EXPECT_EQ(encoded(*read), encoded(all_fields()));
   EXPECT_EQ(read->key, "k");
-  EXPECT_EQ(read->producer, (RecordFields::Producer{11, 12, 13}));
+  EXPECT_EQ(read->producer, (ProducerStamp{11, 12, 13}));
   EXPECT_EQ(read->expiry_ns, -10);
 }
 
