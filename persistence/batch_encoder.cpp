@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "persistence/batch_encoder.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace bus::detail {
+
+void BatchEncoder::begin(const SegmentHeader& header, const WritePlace& place) {
+  header_ = header;
+  first_ = place_ = place;
+  bytes_.clear();
+  bytes_.resize(head_bytes + mark_bytes);  // the mark is written last
+  place_.position += bytes_.size();
+  ++place_.next_control;
+}
+
+std::uint32_t BatchEncoder::time_of(std::int64_t wall_ns) const noexcept {
+  const std::int64_t units = (wall_ns - header_.created_ns) / time_unit_ns;
+  return units >= 0 && units < unknown_time ? static_cast<std::uint32_t>(units) : unknown_time;
+}
+
+void BatchEncoder::seal_frame(FrameHead head, std::span<std::byte> frame, std::uint64_t position) noexcept {
+  const auto body = frame.subspan(head_bytes, head.body_bytes);
+  head.body_check = salted(crc32c(body), header_.salt);
+  encode_head(head, header_.salt, position, frame.first<head_bytes>());
+}
+
+void BatchEncoder::add(const Record& record) {
+  const std::size_t fields = record.fields != nullptr ? fields_bytes(*record.fields) : 0;
+  const std::size_t body_bytes = fields + record.payload.size();
+  const std::size_t at = bytes_.size();
+  bytes_.resize(at + head_bytes + padded(body_bytes));
+  const auto frame = std::span(bytes_).subspan(at);
+  if (fields != 0) encode_fields(*record.fields, frame.subspan(head_bytes, fields));
+  std::ranges::copy(record.payload, frame.begin() + static_cast<std::ptrdiff_t>(head_bytes + fields));
+  seal_frame({.kind = fields != 0 ? FrameKind::tagged_record : FrameKind::record,
+              .number = place_.next_record,
+              .body_bytes = static_cast<std::uint32_t>(body_bytes),
+              .time = time_of(record.wall_ns),
+              .topic = record.topic,
+              .principal = record.principal},
+             frame, place_.position);
+  place_.position += frame.size();
+  ++place_.next_record;
+}
+
+void BatchEncoder::add(FrameKind kind, std::span<const std::byte> body) {
+  const std::size_t at = bytes_.size();
+  bytes_.resize(at + head_bytes + padded(body.size()));
+  const auto frame = std::span(bytes_).subspan(at);
+  std::ranges::copy(body, frame.begin() + head_bytes);
+  seal_frame({.kind = kind,
+              .number = place_.next_control,
+              .body_bytes = static_cast<std::uint32_t>(body.size()),
+              .time = unknown_time,
+              .next_record = place_.next_record},
+             frame, place_.position);
+  place_.position += frame.size();
+  ++place_.next_control;
+}
+
+std::span<const std::byte> BatchEncoder::finish(std::uint64_t proven, std::int64_t wall_ns) {
+  bytes_.resize(bytes_.size() + frame_alignment);
+  const auto all = std::span(bytes_);
+  fill_blank(header_.salt, place_.position, all.last(frame_alignment));
+  const auto frame = all.first(head_bytes + mark_bytes);
+  encode_mark({.proven = proven,
+               .batch_bytes = bytes(),
+               .records = place_.next_record - first_.next_record,
+               .controls = place_.next_control - first_.next_control,
+               .written_ns = wall_ns},
+              frame.subspan<head_bytes, mark_bytes>());
+  seal_frame({.kind = FrameKind::mark,
+              .number = first_.next_control,
+              .body_bytes = mark_bytes,
+              .time = time_of(wall_ns),
+              .next_record = first_.next_record},
+             frame, first_.position);
+  return all;
+}
+
+}  // namespace bus::detail

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "persistence/recovery.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace bus::detail {
+
+Ruling rule(const Evidence& evidence) noexcept {
+  return recovery_table[(evidence.proven ? 4U : 0U) + (evidence.unwritten ? 2U : 0U) + (evidence.followed ? 1U : 0U)]
+      .ruling;
+}
+
+namespace {
+
+constexpr std::uint64_t all_of_it = std::numeric_limits<std::uint64_t>::max();
+
+struct Batch {
+  std::uint64_t begin;
+  std::uint64_t end;
+  std::uint32_t end_record;  ///< number of the first record behind it
+};
+
+class Examination {
+ public:
+  Examination(Window& window, const SegmentHeader& header, std::optional<std::uint32_t> expected_records)
+      : window_(window), header_(header), expected_records_(expected_records) {}
+
+  SegmentState run() {
+    walk();
+    if (expected_records_) proven_ = all_of_it;
+    if (!state_.footer) look_at_tail();
+    judge();
+    if (!state_.footer && !expected_records_) state_.dirty_end = std::max(state_.end, end_of_debris());
+    state_.proven = std::min(proven_, state_.end);
+    return std::move(state_);
+  }
+
+ private:
+  // --- What is there. ---
+
+  void walk() {
+    FrameScanner scanner(window_, header_, page_bytes, header_.mirror);
+    for (;;) {
+      const auto found = scanner.next();
+      if (found == FrameScanner::Found::end) break;
+      if (found == FrameScanner::Found::damage) {
+        regions_.push_back({scanner.damage()});
+        continue;
+      }
+      last_genuine_ = scanner.position();
+      const FoundFrame& frame = scanner.frame();
+      if (frame.head.kind == FrameKind::mark) note_mark(frame);
+      if (frame.head.kind == FrameKind::verdict) {
+        if (const auto note = decode_verdict(frame.body)) notes_.push_back(*note);
+      }
+      if (frame.head.kind == FrameKind::footer) {
+        if (const auto footer = decode_footer(frame.body)) {
+          state_.footer = footer->footer;
+          proven_ = all_of_it;
+          break;
+        }
+      }
+    }
+    state_.end = scanner.position();
+    state_.next_record = scanner.next_record();
+    state_.next_control = scanner.next_control();
+  }
+
+  void note_mark(const FoundFrame& frame) {
+    const auto mark = decode_mark(frame.body);
+    if (!mark) return;
+    proven_ = std::max(proven_, mark->proven);
+    std::erase_if(batches_, [this](const Batch& batch) { return batch.end < proven_; });
+    batches_.push_back({frame.position, frame.position + mark->batch_bytes, frame.head.next_record + mark->records});
+  }
+
+  /// What is missing behind the last genuine frame.
+  void look_at_tail() {
+    const std::uint64_t begin = state_.end;
+    if (expected_records_) {
+      if (state_.next_record < *expected_records_) {
+        add_to_tail(header_.mirror, *expected_records_ - state_.next_record, true);
+      }
+      return;
+    }
+    if (!batches_.empty() && batches_.back().end > begin && batches_.back().end <= header_.mirror) {
+      const std::uint32_t end_record = batches_.back().end_record;
+      const std::uint32_t missing = end_record > state_.next_record ? end_record - state_.next_record : 0;
+      add_to_tail(batches_.back().end, missing, true);
+    }
+    // A batch ends with a blank word. Another one stands there only if something has been written behind it.
+    if (state_.end < header_.mirror && !is_unwritten(state_.end)) add_to_tail(first_unwritten(state_.end), 0, false);
+  }
+
+  void add_to_tail(std::uint64_t end, std::uint32_t records, bool counted) {
+    regions_.push_back({{.begin = state_.end,
+                         .end = end,
+                         .first_record = state_.next_record,
+                         .records = records,
+                         .first_control = state_.next_control},
+                        counted});
+    state_.end = end;
+    state_.next_record += records;
+  }
+
+  bool is_unwritten(std::uint64_t position) { return unwritten_at(window_, header_, position, header_.mirror); }
+
+  std::uint64_t first_unwritten(std::uint64_t position) {
+    for (; position < header_.mirror; position += frame_alignment) {
+      if (is_unwritten(position)) return position;
+      if (window_.at(position, frame_alignment).empty()) break;  // the file is too short
+    }
+    return header_.mirror;
+  }
+
+  /// Where bytes of this life end that stand behind the end.
+  std::uint64_t end_of_debris() {
+    std::uint64_t end = std::max(state_.end, last_genuine_);
+    for (const Region& region : regions_) end = std::max(end, region.found.end);
+    return end == state_.end ? end : first_unwritten(end);
+  }
+
+  // --- What became of it. ---
+
+  struct Region {
+    DamagedRegion found;
+    bool counted = true;
+  };
+
+  /// The batch that reaches over `position`, if its mark is there.
+  const Batch* batch_over(std::uint64_t position) const {
+    const auto over = [position](const Batch& batch) { return batch.begin <= position && position < batch.end; };
+    const auto found = std::ranges::find_if(batches_, over);
+    return found != batches_.end() ? &*found : nullptr;
+  }
+
+  /// A region that reaches over the end of a batch is two: one batch may have been durable, and the next one not.
+  void split_at_batches() {
+    for (std::size_t i = 0; i < regions_.size(); ++i) {
+      const Batch* const batch = batch_over(regions_[i].found.begin);
+      if (batch == nullptr || batch->end >= regions_[i].found.end) continue;
+      DamagedRegion& first = regions_[i].found;
+      Region second = regions_[i];
+      const std::uint32_t end_record = first.first_record + first.records;
+      const std::uint32_t border = std::clamp(batch->end_record, first.first_record, end_record);
+      first.end = second.found.begin = batch->end;
+      first.records = border - first.first_record;
+      second.found.first_record = border;
+      second.found.records = end_record - border;
+      regions_[i].counted = true;
+      regions_.insert(regions_.begin() + static_cast<std::ptrdiff_t>(i) + 1, second);
+    }
+  }
+
+  bool unwritten_in(const DamagedRegion& region) { return holds_unwritten(window_, header_, region.begin, region.end); }
+
+  /// Whether a part of the region's batch was never written. It need not be a part of the region.
+  bool batch_unwritten(const DamagedRegion& region) {
+    const Batch* const batch = batch_over(region.begin);
+    if (batch == nullptr) return unwritten_in(region);
+    return std::ranges::any_of(regions_, [&](const Region& other) {
+      return other.found.begin >= batch->begin && other.found.begin < batch->end && unwritten_in(other.found);
+    });
+  }
+
+  void judge() {
+    split_at_batches();
+    for (const Region& region : regions_) {
+      const DamagedRegion& found = region.found;
+      JudgedRegion judged{.region = found, .counted = region.counted};
+      const auto note = std::ranges::find_if(
+          notes_, [&](const VerdictNote& one) { return one.begin <= found.begin && found.end <= one.end; });
+      if (note != notes_.end()) {
+        judged.verdict = note->verdict;
+        judged.known = true;
+        state_.damage.push_back(judged);
+        continue;
+      }
+      Evidence evidence{.proven = found.begin < proven_, .followed = found.end <= last_frame_begin()};
+      evidence.unwritten = !evidence.proven && batch_unwritten(found);
+      const Ruling ruling = rule(evidence);
+      judged.verdict = ruling.verdict;
+      state_.damage.push_back(judged);
+      if (!ruling.cut) continue;
+      state_.end = found.begin;
+      state_.next_record = found.first_record;
+      state_.next_control = found.first_control;
+      return;
+    }
+  }
+
+  std::uint64_t last_frame_begin() const { return last_genuine_ == 0 ? 0 : last_genuine_ - head_bytes; }
+
+  Window& window_;
+  const SegmentHeader& header_;
+  const std::optional<std::uint32_t> expected_records_;
+  SegmentState state_;
+  std::vector<Region> regions_;
+  std::vector<Batch> batches_;  // those that may reach behind what is proven
+  std::vector<VerdictNote> notes_;
+  std::uint64_t proven_ = page_bytes;
+  std::uint64_t last_genuine_ = 0;  // where the last genuine frame ends
+};
+
+}  // namespace
+
+SegmentState examine_segment(Window& window, const SegmentHeader& header,
+                             std::optional<std::uint32_t> expected_records) {
+  return Examination(window, header, expected_records).run();
+}
+
+}  // namespace bus::detail
