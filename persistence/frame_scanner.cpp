@@ -64,6 +64,7 @@ FrameScanner::Found FrameScanner::next() {
   damage_ = {.begin = position_, .end = position_, .first_record = next_record_, .first_control = next_control_};
   for (;;) {
     if (head) {
+      if (head->kind == FrameKind::mark && damage_.first_mark == 0) damage_.first_mark = position_;
       pass(*head);
       position_ += head->frame_bytes();
     } else {

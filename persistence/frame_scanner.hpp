@@ -32,6 +32,7 @@ struct DamagedRegion {
   std::uint32_t first_record = 0;  ///< number of the first record that is missing
   std::uint32_t records = 0;       ///< missing
   std::uint32_t first_control = 0;  ///< number of the first control frame that may be missing
+  std::uint64_t first_mark = 0;     ///< where the first mark stands whose head is whole, if there is one
   friend bool operator==(const DamagedRegion&, const DamagedRegion&) = default;
 };
 
@@ -58,6 +59,9 @@ class FrameScanner {
   const FoundFrame& frame() const noexcept { return frame_; }
   const DamagedRegion& damage() const noexcept { return damage_; }
 
+  /// Goes on up to there. What stood behind the old limit is to be looked at anew.
+  void extend(std::uint64_t limit) noexcept { limit_ = limit; }
+
   /// Behind the last genuine frame or damaged one whose head was.
   std::uint64_t position() const noexcept { return position_; }
 
@@ -73,7 +77,7 @@ class FrameScanner {
 
   Window& window_;
   const std::uint64_t salt_;
-  const std::uint64_t limit_;
+  std::uint64_t limit_;
   std::uint64_t position_;
   std::uint32_t next_record_;
   std::uint32_t next_control_;

@@ -47,6 +47,7 @@ class Examination {
       if (found == FrameScanner::Found::end) break;
       if (found == FrameScanner::Found::damage) {
         regions_.push_back({scanner.damage()});
+        if (regions_.back().found.first_mark != 0) end_batch(regions_.back().found.first_mark);
         continue;
       }
       last_genuine_ = scanner.position();
@@ -58,7 +59,7 @@ class Examination {
       if (frame.head.kind == FrameKind::footer) {
         if (const auto footer = decode_footer(frame.body)) {
           state_.footer = footer->footer;
-          proven_ = all_of_it;
+          proven_ = std::max(proven_, footer->footer.end);  // not what seals it
           break;
         }
       }
@@ -68,11 +69,17 @@ class Examination {
     state_.next_control = scanner.next_control();
   }
 
+  /// A mark ends the batch in front of it. One that an opening has cut off says that it is longer.
+  void end_batch(std::uint64_t mark) {
+    if (!batches_.empty()) batches_.back().end = std::min(batches_.back().end, mark);
+  }
+
   void note_mark(const FoundFrame& frame) {
     const auto mark = decode_mark(frame.body);
     if (!mark) return;
     proven_ = std::max(proven_, mark->proven);
     std::erase_if(batches_, [this](const Batch& batch) { return batch.end < proven_; });
+    end_batch(frame.position);
     batches_.push_back({frame.position, frame.position + mark->batch_bytes, frame.head.next_record + mark->records});
   }
 
@@ -91,7 +98,10 @@ class Examination {
       add_to_tail(batches_.back().end, missing, true);
     }
     // A batch ends with a blank word. Another one stands there only if something has been written behind it.
-    if (state_.end < header_.mirror && !is_unwritten(state_.end)) add_to_tail(first_unwritten(state_.end), 0, false);
+    // And what stood there had at least a mark: where not even that was written whole, it was torn.
+    if (state_.end >= header_.mirror || is_unwritten(state_.end)) return;
+    const std::uint64_t least = std::min(state_.end + head_bytes + mark_bytes, header_.mirror);
+    add_to_tail(std::max(first_unwritten(state_.end), least), 0, false);
   }
 
   void add_to_tail(std::uint64_t end, std::uint32_t records, bool counted) {
@@ -115,11 +125,21 @@ class Examination {
     return header_.mirror;
   }
 
-  /// Where bytes of this life end that stand behind the end.
+  /// Where the bytes end that stand behind the end and could be taken for a part of the log later. They need not follow
+  /// each other: an opening may have been struck while it made them blank. In the first life of a file all that is not
+  /// blank counts; in a later one, where old bytes stand everywhere, the frames that are genuine in this one.
   std::uint64_t end_of_debris() {
     std::uint64_t end = std::max(state_.end, last_genuine_);
-    for (const Region& region : regions_) end = std::max(end, region.found.end);
-    return end == state_.end ? end : first_unwritten(end);
+    for (std::uint64_t at = end; at + frame_alignment <= header_.mirror; at += frame_alignment) {
+      const auto bytes = window_.at(at, head_bytes);
+      if (bytes.size() < frame_alignment) break;
+      if (header_.previous_salt == 0) {
+        if (!is_blank(header_.salt, at, bytes.first(frame_alignment))) end = at + frame_alignment;
+      } else if (bytes.size() == head_bytes) {
+        if (const auto head = decode_head(bytes.first<head_bytes>(), header_.salt, at)) end = at + head->frame_bytes();
+      }
+    }
+    return std::min(end, header_.mirror);
   }
 
   // --- What became of it. ---
@@ -184,6 +204,7 @@ class Examination {
       judged.verdict = ruling.verdict;
       state_.damage.push_back(judged);
       if (!ruling.cut) continue;
+      state_.footer.reset();
       state_.end = found.begin;
       state_.next_record = found.first_record;
       state_.next_control = found.first_control;

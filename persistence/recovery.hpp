@@ -65,7 +65,7 @@ struct SegmentState {
   std::uint32_t next_record = 0;
   std::uint32_t next_control = 0;
   std::uint64_t proven = 0;  ///< durable for sure; what lies between here and `end` is to be written again
-  std::uint64_t dirty_end = 0;  ///< behind it nothing of this life was written; from `end` to here is to be made blank
+  std::uint64_t dirty_end = 0;  ///< from `end` to here is to be made blank; what stands behind is harmless
   std::vector<JudgedRegion> damage;  ///< in order
   std::optional<Footer> footer;
 };

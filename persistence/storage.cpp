@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <bus/persistence/storage.hpp>
 
-#include <algorithm>
 #include <array>
 
 namespace bus {
@@ -10,7 +9,7 @@ result<std::size_t> read_at(File& file, std::uint64_t position, std::span<std::b
   std::size_t done = 0;
   while (done < out.size()) {
     const auto got = file.read(position + done, out.subspan(done));
-    if (!got) return got.error();
+    if (got.has_error()) return got.error();
     if (*got == 0) break;
     done += *got;
   }
@@ -23,26 +22,23 @@ error_code write_at(File& file, std::uint64_t position, std::span<const std::byt
 
 error_code write_at(File& file, std::uint64_t position, std::span<const std::span<const std::byte>> parts) noexcept {
   std::array<std::span<const std::byte>, File::max_parts> group;
-  while (!parts.empty()) {
-    auto left = std::span(group).first(std::min(parts.size(), group.size()));
-    std::ranges::copy(parts.first(left.size()), left.begin());
-    parts = parts.subspan(left.size());
-    for (;;) {
-      while (!left.empty() && left.front().empty()) left = left.subspan(1);
-      if (left.empty()) break;
-      const auto written = file.write(position, left);
-      if (!written) return written.error();
-      if (*written == 0) return make_error_code(boost::system::errc::io_error);
-      position += *written;
-      for (std::size_t done = *written; done != 0;) {
-        const std::size_t of_part = std::min(done, left.front().size());
-        left.front() = left.front().subspan(of_part);
-        done -= of_part;
-        while (!left.empty() && left.front().empty()) left = left.subspan(1);
-      }
+  std::size_t next = 0;  // the first part that is not written whole
+  std::size_t done = 0;  // bytes of it that are
+  for (;;) {
+    std::size_t count = 0;
+    std::size_t skip = done;
+    for (std::size_t i = next; i < parts.size() && count < group.size(); ++i) {
+      if (const auto rest = parts[i].subspan(skip); !rest.empty()) group[count++] = rest;
+      skip = 0;
     }
+    if (count == 0) return {};
+    const auto written = file.write(position, std::span(group).first(count));
+    if (written.has_error()) return written.error();
+    if (*written == 0) return {boost::system::errc::io_error, boost::system::system_category()};
+    position += *written;
+    done += *written;
+    while (next < parts.size() && done >= parts[next].size()) done -= parts[next++].size();
   }
-  return {};
 }
 
 }  // namespace bus

@@ -24,6 +24,12 @@ class Window {
   /// Errors: throws std::bad_alloc.
   std::span<const std::byte> at(std::uint64_t position, std::size_t bytes);
 
+  /// The file may have changed.
+  void forget() noexcept {
+    size_ = 0;
+    at_end_ = false;
+  }
+
   /// Sectors that could not be read, each as often as it was tried.
   std::uint64_t unreadable() const noexcept { return unreadable_; }
 

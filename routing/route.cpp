@@ -154,10 +154,14 @@ Route::Answer Route::offer(const Offer& offer, RoomWait* room, Loss* reason) noe
 bool Route::over_for_too_long(const FairQueue::Pushed& pushed, std::chrono::steady_clock::time_point now) noexcept {
   if (overflow_ != Overflow::detach) return false;
   if (!pushed.made_room) {
-    if (!pushed.refused) no_room_since_.reset();
+    // What fits where something larger has gone is no sign of a reader.
+    if (!pushed.refused && reader_took_) no_room_since_.reset();
     return false;
   }
-  if (!no_room_since_) no_room_since_ = now;
+  if (!no_room_since_) {
+    no_room_since_ = now;
+    reader_took_ = false;
+  }
   return now - *no_room_since_ >= options_.detach_after;
 }
 
@@ -298,6 +302,7 @@ FairQueue::Served Route::pop(std::size_t quantum, std::size_t limit, RouteReceiv
   }
   got.outcome_ = Outcome::event;
   ++delivered_;
+  reader_took_ = true;
   recycle(*entry);
   return served;
 }

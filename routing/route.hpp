@@ -208,6 +208,7 @@ class Route {
   std::uint64_t delivered_ = 0;
   std::uint64_t settled_ = 0;  ///< no publish under way can get a sequence up to this one
   std::optional<std::chrono::steady_clock::time_point> no_room_since_;
+  bool reader_took_ = false;  // something since then
 };
 
 }  // namespace bus::detail

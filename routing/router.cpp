@@ -32,10 +32,12 @@ void check_weight(std::string_view option, std::uint32_t weight) {
 RouteOptions checked(RouteOptions options) {
   if (options.owner.empty()) throw_wrong("owner", "empty", "1 to 64 bytes");
   if (const auto wrong = name_fault(options.owner, limits::max_name_bytes); !wrong.empty()) {
-    throw_invalid("route owner", options.owner, wrong);
+    throw_wrong("owner", "\"" + options.owner + "\" (" + std::string(wrong) + ")",
+                "1 to 64 bytes, no space or control byte");
   }
   if (const auto wrong = name_fault(options.name, limits::max_name_bytes); !wrong.empty()) {
-    throw_invalid("route name", options.name, wrong);
+    throw_wrong("name", "\"" + options.name + "\" (" + std::string(wrong) + ")",
+                "0 to 64 bytes, no space or control byte");
   }
   if (options.name.empty()) options.name = options.owner;
   if (options.patterns.empty()) throw_wrong("patterns", "empty", "one or more patterns");
@@ -54,6 +56,15 @@ RouteOptions checked(RouteOptions options) {
   if (options.quantum_bytes == 0 || options.quantum_bytes > limits::max_route_budget_bytes) {
     throw_wrong("quantum_bytes", std::to_string(options.quantum_bytes),
                 "1 to " + std::to_string(limits::max_route_budget_bytes));
+  }
+  if (options.overflow > Overflow::coalesce) {
+    throw_wrong("overflow", std::to_string(static_cast<int>(options.overflow)), "the enumerators of Overflow");
+  }
+  for (auto one = options.weights.principals.begin(); one != options.weights.principals.end(); ++one) {
+    const auto is_its = [&](const auto& other) { return other.first == one->first; };
+    if (std::any_of(std::next(one), options.weights.principals.end(), is_its)) {
+      throw_wrong("weights.principals", "two weights for \"" + std::string(one->first.view()) + "\"", "one for each");
+    }
   }
   if (options.principal_messages == 0) throw_wrong("principal_messages", "0", "1 and more");
   if (options.detach_after < std::chrono::nanoseconds(0)) throw_wrong("detach_after", "negative", "0 and more");

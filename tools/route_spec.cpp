@@ -102,7 +102,7 @@ void apply(RouteSpec& spec, std::string_view option, std::string_view key, std::
 
 }  // namespace
 
-RouteSpec parse_route(std::string_view text) {
+RouteSpec parse_route(std::string_view text) try {
   const std::vector<std::string_view> parts = split(text, ';');
   const std::size_t colon = parts.front().find(':');
   if (colon == parts.front().npos) fail(text, "a route is NAME:PATTERN[,PATTERN]...[;OPTION=VALUE]...");
@@ -130,6 +130,8 @@ RouteSpec parse_route(std::string_view text) {
     fail(text, "policy=wait waits for a reader, and with rate=0 there is none; give a rate above 0, or none");
   }
   return spec;
+} catch (const std::invalid_argument& error) {
+  throw std::invalid_argument(std::string(error.what()) + " (in '" + std::string(text) + "')");
 }
 
 }  // namespace busbar

@@ -4,8 +4,9 @@
 //
 // Three channels are kept apart. Outcomes of normal running (an empty ring, a closed bus seen by a
 // receiver, a wait that timed out) are values of the call's own type. Failures are `result<T>` with an
-// `errc`. Exceptions come only from constructors given impossible options (`std::invalid_argument`) and
-// from a missing resource at start; their text says what was given and what is allowed.
+// `errc`. Exceptions come only from constructors and `subscribe`s given impossible options
+// (`std::invalid_argument`) and from what is missing when something begins (`boost::system::system_error`,
+// `std::bad_alloc`); their text says what was given and what is allowed.
 #pragma once
 
 #include <boost/system/error_code.hpp>
@@ -15,7 +16,7 @@ namespace bus {
 
 /// Every failure of the library. Values are part of the interface: numbered, never reused.
 enum class errc : int {
-  closed = 1,              ///< the bus is closed; nothing was published
+  closed = 1,              ///< the bus, or the router, is closed; nothing was published
   topic_invalid = 2,       ///< not a topic: see `Topic` for the grammar
   pattern_invalid = 3,     ///< not a pattern: see `TopicPattern` for the grammar
   principal_invalid = 4,   ///< not a principal: see `Principal`
@@ -32,6 +33,8 @@ enum class errc : int {
   log_damaged = 15,        ///< what the disk gave back is not what was written
   log_version_unsupported = 16,  ///< written by a later version, which this one would misread
   key_too_long = 17,       ///< `Attributes::key` is over 255 bytes; nothing was published
+  log_locked = 18,         ///< another holder has the log open to write
+  log_read_only = 19,      ///< a write or a sync failed before; nothing more is taken
 };
 
 using boost::system::error_code;

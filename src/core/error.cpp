@@ -9,7 +9,7 @@ namespace {
 
 const char* describe(int value) noexcept {
   switch (static_cast<errc>(value)) {
-    case errc::closed: return "the bus is closed";
+    case errc::closed: return "the bus or the router is closed";
     case errc::topic_invalid: return "the topic is empty or breaks the grammar of topics";
     case errc::pattern_invalid: return "the pattern is empty or breaks the grammar of patterns";
     case errc::principal_invalid: return "the principal is longer than 128 bytes or holds a space or a control byte";
@@ -25,6 +25,8 @@ const char* describe(int value) noexcept {
     case errc::too_many_routes: return "the owner has as many routes as it may have";
     case errc::log_damaged: return "what the disk gave back is not what was written there";
     case errc::log_version_unsupported: return "the log was written by a later version of the library";
+    case errc::log_locked: return "the log is open for writing elsewhere";
+    case errc::log_read_only: return "the log takes nothing more since a write or a sync of it failed";
     case errc::key_too_long: return "the key is longer than 255 bytes";
   }
   return value == 0 ? "success" : "unknown error of the bus";

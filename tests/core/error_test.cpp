@@ -28,8 +28,10 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::log_damaged, 15},
     {errc::log_version_unsupported, 16},
     {errc::key_too_long, 17},
+    {errc::log_locked, 18},
+    {errc::log_read_only, 19},
 };
-constexpr int first_free_number = 18;
+constexpr int first_free_number = 20;
 
 std::string unknown_message() { return bus_category().message(1'000'000); }
 

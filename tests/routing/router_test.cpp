@@ -275,8 +275,15 @@ TEST(RouterInput, options_that_are_wrong_are_named_with_what_is_allowed) {
   };
   EXPECT_EQ(with([](RouteOptions&) {}), "");
   EXPECT_EQ(with([](RouteOptions& o) { o.owner = ""; }), "RouteOptions::owner is empty; allowed are 1 to 64 bytes");
-  EXPECT_EQ(with([](RouteOptions& o) { o.owner = "a b"; }), "route owner 'a b': it holds a space or a control byte");
-  EXPECT_EQ(with([](RouteOptions& o) { o.name = std::string(65, 'n'); }).substr(0, 10), "route name");
+  EXPECT_EQ(
+      with([](RouteOptions& o) { o.owner = "a b"; }),
+      "RouteOptions::owner is \"a b\" (it holds a space or a control byte); allowed are 1 to 64 bytes, no space or "
+      "control byte");
+  EXPECT_EQ(with([](RouteOptions& o) { o.name = std::string(65, 'n'); }).substr(0, 18), "RouteOptions::name");
+  EXPECT_EQ(with([](RouteOptions& o) { o.overflow = static_cast<Overflow>(77); }),
+            "RouteOptions::overflow is 77; allowed are the enumerators of Overflow");
+  EXPECT_EQ(with([](RouteOptions& o) { o.weights.principals = {{"bob", 6}, {"bob", 7}}; }),
+            "RouteOptions::weights.principals is two weights for \"bob\"; allowed are one for each");
   EXPECT_EQ(with([](RouteOptions& o) { o.patterns = {}; }),
             "RouteOptions::patterns is empty; allowed are one or more patterns");
   EXPECT_EQ(with([](RouteOptions& o) { o.patterns = {TopicPattern()}; }),
@@ -449,6 +456,22 @@ TEST(RoutePolicy, detach_counts_on_while_messages_are_refused_for_other_reasons)
     ASSERT_TRUE(router.publish(message("a.b", "", "x")));
     ASSERT_TRUE(router.publish(message("a.b", "", "too large")));
     clock.advance(std::chrono::milliseconds(100));
+  }
+  EXPECT_TRUE(inbox.detached());
+}
+
+TEST(RoutePolicy, detach_is_not_put_off_by_small_messages_that_fit_where_a_large_one_has_gone) {
+  bus_test::ManualClock clock;
+  Bus hub{{.clock = &clock}};
+  Router router(hub);
+  auto inbox = router.subscribe({.owner = "o",
+                                 .patterns = {"a.>"},
+                                 .budget_bytes = 4 * route_entry_bytes,
+                                 .overflow = Overflow::detach,
+                                 .detach_after = std::chrono::seconds(1)});
+  for (int i = 0; i < 40; ++i) {
+    (void)router.publish(message("a.b", "", std::string(i % 5 == 0 ? 2 * route_entry_bytes : 1, 'x')));
+    clock.advance(std::chrono::milliseconds(50));
   }
   EXPECT_TRUE(inbox.detached());
 }

@@ -10,7 +10,8 @@
 //
 // A publish sets room aside in each route with `Overflow::wait` that its message would come to, one after the other,
 // and happens when it has all. It completes with the errors of `publish`, or operation_aborted if it was cancelled
-// before; nothing was published then. It keeps what it needs of the router and the sender, which may go meanwhile.
+// before; nothing was published then. A route that ends meanwhile is waited for no longer, and is not among
+// those that took or refused it. It keeps what it needs of the router and the sender, which may go meanwhile.
 #pragma once
 
 #include <bus/asio.hpp>

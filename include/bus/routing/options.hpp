@@ -19,7 +19,8 @@
 
 namespace bus {
 
-/// What a route does with a message for which it has no room. A message marked `terminal` is never evicted.
+/// What a route does with a message for which it has no room; and `coalesce` with every message. A message marked
+/// `terminal` is never evicted.
 enum class Overflow : std::uint8_t {
   evict_oldest_head,  ///< the earliest message of the route goes
   evict_fair_share,  ///< the earliest message of the principal with the most bytes for its weight goes, the newcomer's
@@ -27,8 +28,8 @@ enum class Overflow : std::uint8_t {
   reject_new,  ///< the newcomer is refused
   wait,  ///< as `reject_new`; but `publish_until` and `async_publish` wait for room
   detach,  ///< the earliest goes; a route that has had no room for `detach_after` ends
-  coalesce,  ///< a message takes the place of an earlier one with its principal, topic and key, and goes to the
-             ///< tail; else the earliest goes
+  coalesce,  ///< with room or without, a message takes the place of an earlier one with its principal, topic and key
+             ///< (none is a key, too), and goes to the tail; without room and such a one the earliest goes
 };
 
 /// Whose messages a route admits.

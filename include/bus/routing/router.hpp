@@ -117,7 +117,8 @@ class PublishOutcome {
   std::array<Refusal, max_refusals> refusals_{};
 };
 
-/// What a receive returned: perhaps a message, and always what was lost before it.
+/// What a receive returned: perhaps a message, and what of its principal was lost before it. Losses that no message
+/// follows are told by none: they stay in `RouteReceiver::backlogs`, closed or not.
 /// Lifetime: owns the event; independent of the receiver.
 class [[nodiscard]] RouteReceived {
  public:
@@ -314,7 +315,7 @@ struct RouterOptions {
 };
 
 struct RouterStats {
-  std::uint64_t routes = 0;
+  std::uint64_t routes = 0;  ///< whose receivers are alive, detached ones included
   std::uint64_t published = 0;  ///< through this router
   std::uint64_t nobody_interested = 0;  ///< of these
   std::uint64_t rate_limited = 0;  ///< refused by the router's limiter
