@@ -29,7 +29,8 @@ class File {
  public:
   virtual ~File() = default;
 
-  /// Returns: bytes read, fewer than asked for at the end of the file or at the system's whim; 0 only at the end.
+  /// Returns: bytes read, fewer than asked for at the end of the file or at the system's whim; 0 only at the end, or if
+  /// none were asked for.
   virtual result<std::size_t> read(std::uint64_t position, std::span<std::byte> out) noexcept = 0;
 
   /// Writes the parts one after the other, at most `max_parts` of them. The file grows if it must.
@@ -38,17 +39,18 @@ class File {
                                     std::span<const std::span<const std::byte>> parts) noexcept = 0;
   static constexpr std::size_t max_parts = 64;
 
-  /// Makes durable what was written, and the size of the file. Errors: what was not durable may be lost whatever a
-  /// second call says.
+  /// Makes durable what was written, and the size of the file; not its name. Errors: what was not durable may be lost
+  /// whatever a second call says.
   virtual error_code sync() noexcept = 0;
 
   virtual result<std::uint64_t> size() noexcept = 0;
 
-  /// Cuts the file off, or makes it longer with zeros. Durable after `sync`.
+  /// Cuts the file off, or makes it longer with zeros, which take no room. Durable after `sync`.
   virtual error_code resize(std::uint64_t size) noexcept = 0;
 
   /// Takes the room for `size` bytes from the file system without making the file longer, so that writing there does
-  /// not run out of it. Errors: no_space_on_device; not_supported where that cannot be had.
+  /// not run out of it. Durable after `sync`; a `resize` may give it back. Errors: no_space_on_device; not_supported
+  /// where that cannot be had.
   virtual error_code reserve(std::uint64_t size) noexcept = 0;
 };
 
@@ -59,7 +61,7 @@ class StorageLock {
 };
 
 /// One directory. Names are file names, without a slash.
-/// Threads: any. Lifetime: must outlive what it opened.
+/// Threads: any. Lifetime: must outlive what it opened, locked, and gave as a directory.
 class Storage {
  public:
   virtual ~Storage() = default;
@@ -71,7 +73,7 @@ class Storage {
   };
   virtual result<std::unique_ptr<File>> open(std::string_view name, Open how) noexcept = 0;
 
-  /// Returns: the names of all files, in no order.
+  /// Returns: the names of all files, directories not among them, in no order.
   virtual result<std::vector<std::string>> list() noexcept = 0;
 
   /// Gives a file a new name; if one has it, that one is gone. Durable after `sync_names`, whole or not at all.
@@ -80,10 +82,12 @@ class Storage {
   /// Durable after `sync_names`.
   virtual error_code remove(std::string_view name) noexcept = 0;
 
-  /// Makes durable which names there are, and which file each stands for; not what is in the files.
+  /// Makes durable which names there are, and which file each stands for; not what is in the files. Errors: as with
+  /// `File::sync`, a second call that succeeds says nothing of what the first one failed at.
   virtual error_code sync_names() noexcept = 0;
 
-  /// Errors: device_or_resource_busy if another holder, in this process or not, has it.
+  /// The name becomes that of an empty file, if there is none. Errors: device_or_resource_busy if another holder, in
+  /// this process or not, has it.
   virtual result<std::unique_ptr<StorageLock>> lock(std::string_view name) noexcept = 0;
 
   /// A directory in this one, made if it does not exist; its name is durable after this one's `sync_names`.
