@@ -15,11 +15,6 @@ void BatchEncoder::begin(const SegmentHeader& header, const WritePlace& place) {
   ++place_.next_control;
 }
 
-std::uint32_t BatchEncoder::time_of(std::int64_t wall_ns) const noexcept {
-  const std::int64_t units = (wall_ns - header_.created_ns) / time_unit_ns;
-  return units >= 0 && units < unknown_time ? static_cast<std::uint32_t>(units) : unknown_time;
-}
-
 void BatchEncoder::seal_frame(FrameHead head, std::span<std::byte> frame, std::uint64_t position) noexcept {
   const auto body = frame.subspan(head_bytes, head.body_bytes);
   head.body_check = salted(crc32c(body), header_.salt);
@@ -37,7 +32,7 @@ void BatchEncoder::add(const Record& record) {
   seal_frame({.kind = fields != 0 ? FrameKind::tagged_record : FrameKind::record,
               .number = place_.next_record,
               .body_bytes = static_cast<std::uint32_t>(body_bytes),
-              .time = time_of(record.wall_ns),
+              .time = frame_time(header_, record.wall_ns),
               .topic = record.topic,
               .principal = record.principal},
              frame, place_.position);
@@ -74,7 +69,7 @@ std::span<const std::byte> BatchEncoder::finish(std::uint64_t proven, std::int64
   seal_frame({.kind = FrameKind::mark,
               .number = first_.next_control,
               .body_bytes = mark_bytes,
-              .time = time_of(wall_ns),
+              .time = frame_time(header_, wall_ns),
               .next_record = first_.next_record},
              frame, first_.position);
   return all;

@@ -46,7 +46,6 @@ class BatchEncoder {
 
  private:
   void seal_frame(FrameHead head, std::span<std::byte> frame, std::uint64_t position) noexcept;
-  std::uint32_t time_of(std::int64_t wall_ns) const noexcept;
 
   SegmentHeader header_;
   WritePlace first_;

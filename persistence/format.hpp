@@ -122,6 +122,12 @@ inline constexpr std::uint16_t inline_name = 0xFFFF;  ///< the name stands in th
 inline constexpr std::int64_t time_unit_ns = 1 << 16;
 inline constexpr std::uint32_t unknown_time = 0xFFFFFFFF;  ///< too far away; then it stands in the record's own fields
 
+/// What a head of the segment says of that time.
+inline std::uint32_t frame_time(const SegmentHeader& header, std::int64_t wall_ns) noexcept {
+  const std::int64_t units = (wall_ns - header.created_ns) / time_unit_ns;
+  return units >= 0 && units < unknown_time ? static_cast<std::uint32_t>(units) : unknown_time;
+}
+
 struct FrameHead {
   FrameKind kind = FrameKind::record;
   /// Of a record, its offset less the segment's base offset; of another frame, its control number less the base.

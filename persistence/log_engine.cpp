@@ -117,6 +117,7 @@ error_code LogEngine::recover() {
   }
   place_ = {state.end, state.next_record, state.next_control};
   mirror_place_ = read_names(window, header_, state.end, names_);
+  rebuild_index(window, state.end);
   if (state.footer) {
     sealed_ = true;
     const error_code error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
@@ -183,6 +184,7 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
   names_ = {};
   fresh_names_.clear();
   index_.clear();
+  latest_time_ = 0;
   sealed_ = false;
   return {};
 }
@@ -231,7 +233,7 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
     RecordFields fields = entry.fields;
     if (ids[i].first == inline_name) fields.topic = entry.topic;
     if (ids[i].second == inline_name) fields.principal = entry.principal;
-    note_in_index(encoder_.place());
+    note_in_index(encoder_.place().position, encoder_.place().next_record, frame_time(header_, entry.wall_ns));
     encoder_.add({.topic = ids[i].first,
                   .principal = ids[i].second,
                   .wall_ns = entry.wall_ns,
@@ -243,12 +245,20 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
   return error;
 }
 
-void LogEngine::note_in_index(const WritePlace& record) {
-  const std::uint64_t stride = record.position / index_stride;
-  if (!index_.empty() && index_.back().position * frame_alignment / index_stride == stride) return;
-  index_.push_back({.position = static_cast<std::uint32_t>(record.position / frame_alignment),
-                    .number = record.next_record,
-                    .time = 0});
+void LogEngine::note_in_index(std::uint64_t position, std::uint32_t number, std::uint32_t time) {
+  if (time != unknown_time) latest_time_ = std::max(latest_time_, time);
+  if (!index_.empty() && index_.back().position * frame_alignment / index_stride == position / index_stride) return;
+  index_.push_back({static_cast<std::uint32_t>(position / frame_alignment), number, latest_time_});
+}
+
+void LogEngine::rebuild_index(Window& window, std::uint64_t end) {
+  FrameScanner scanner(window, header_, page_bytes, end);
+  for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
+    const FoundFrame& frame = scanner.frame();
+    if (found == FrameScanner::Found::frame && is_record(frame.head.kind)) {
+      note_in_index(frame.position, frame.head.number, frame.head.time);
+    }
+  }
 }
 
 /// Writes what the encoder has, and `mirrored`, if there is any, once more where the mirror goes on.

@@ -46,11 +46,11 @@ struct EngineOptions {
 
 /// What is to be written of one message. Refers to memory of the caller's.
 struct LogEntry {
-  std::string_view topic;
-  std::string_view principal;
+  std::string_view topic = {};
+  std::string_view principal = {};
   std::int64_t wall_ns = 0;
   RecordFields fields = {};
-  std::span<const std::byte> payload;
+  std::span<const std::byte> payload = {};
 };
 
 /// One record as a reader has it. Refers to the reader's memory, until it goes on.
@@ -100,7 +100,8 @@ class LogEngine {
   error_code begin_segment(const LogId& log_id, std::uint64_t base_offset, std::uint64_t base_control);
   error_code seal();
   error_code write(std::span<const LogEntry> entries);
-  void note_in_index(const WritePlace& record);
+  void rebuild_index(Window& window, std::uint64_t end);
+  void note_in_index(std::uint64_t position, std::uint32_t number, std::uint32_t time);
   error_code write_batch(std::uint64_t proven, std::span<const std::byte> mirrored = {},
                          FrameKind kind = FrameKind::names);
 
@@ -120,6 +121,7 @@ class LogEngine {
   Names names_;
   std::vector<std::byte> fresh_names_;  // which no batch has written yet
   std::vector<IndexEntry> index_;
+  std::uint32_t latest_time_ = 0;  // of its records, in `time_unit_ns`
   BatchEncoder encoder_;
 };
 

@@ -182,6 +182,42 @@ TEST_F(Log, names_any_number_of_topics) {
   for (std::size_t i = 0; i < sent.size(); ++i) EXPECT_EQ(content.records[i].second, sent[i]);
 }
 
+TEST_F(Log, seals_a_segment_with_an_index_that_leads_to_records) {
+  ASSERT_FALSE(open());
+  for (std::int64_t i = 0; segments().size() < 2; ++i) {
+    const std::string payload(1000, 'x');
+    const LogEntry entry{.topic = "t",
+                         .wall_ns = Clock::system().wall().time_since_epoch().count() + i * 1'000'000'000,
+                         .payload = std::as_bytes(std::span(payload))};
+    ASSERT_FALSE(log->commit({&entry, 1}));
+    if (i == 100) {
+      ASSERT_FALSE(open());  // which makes what there is of the index again
+    }
+  }
+  const auto file = storage->open(segments().front(), Storage::Open::existing_to_read).value();
+  const SegmentHeader header = read_header(*file).value();
+  Window window(*file);
+  FrameScanner scanner(window, header, page_bytes, header.mirror);
+  std::vector<IndexEntry> expected;
+  std::optional<std::vector<IndexEntry>> index;
+  while (scanner.next() == FrameScanner::Found::frame) {
+    const FoundFrame& frame = scanner.frame();
+    if (is_record(frame.head.kind) &&
+        (expected.empty() || expected.back().position * 8 / index_stride != frame.position / index_stride)) {
+      expected.push_back({static_cast<std::uint32_t>(frame.position / 8), frame.head.number, frame.head.time});
+    }
+    if (frame.head.kind != FrameKind::footer) continue;
+    const auto footer = decode_footer(frame.body);
+    ASSERT_TRUE(footer);
+    EXPECT_EQ(footer->footer.end + head_bytes + mark_bytes, frame.position);
+    EXPECT_EQ(footer->footer.records, parse_segment_name(segments().back())->base_offset);
+    index.emplace();
+    for (std::size_t i = 0; i < footer->entries(); ++i) index->push_back(footer->entry(i));
+  }
+  EXPECT_EQ(index, expected);
+  EXPECT_EQ(expected.size(), 3U);
+}
+
 TEST_F(Log, refuses_what_could_not_stand_in_a_segment) {
   ASSERT_FALSE(open());
   EXPECT_EQ(commit(*log, {{.payload = std::string(segment_bytes, 'x')}}), errc::payload_too_large);
