@@ -22,28 +22,46 @@ void BatchEncoder::seal_frame(FrameHead head, std::span<std::byte> frame, std::u
 }
 
 void BatchEncoder::add(const Record& record) {
-  const std::size_t fields = record.fields != nullptr ? fields_bytes(*record.fields) : 0;
-  const std::size_t body_bytes = fields + record.payload.size();
-  const std::size_t at = bytes_.size();
-  bytes_.resize(at + head_bytes + padded(body_bytes));
-  const auto frame = std::span(bytes_).subspan(at);
-  if (fields != 0) encode_fields(*record.fields, frame.subspan(head_bytes, fields));
-  std::ranges::copy(record.payload, frame.begin() + static_cast<std::ptrdiff_t>(head_bytes + fields));
-  seal_frame({.kind = fields != 0 ? FrameKind::tagged_record : FrameKind::record,
+  const auto frame = room_for(record.body.size());
+  if (!record.body.empty()) std::memcpy(frame.data() + head_bytes, record.body.data(), record.body.size());
+  encode_head({.kind = record.tagged ? FrameKind::tagged_record : FrameKind::record,
+               .number = place_.next_record,
+               .body_bytes = static_cast<std::uint32_t>(record.body.size()),
+               .body_check = salted(record.body_crc, header_.salt),
+               .time = frame_time(header_, record.wall_ns),
+               .topic = record.topic,
+               .principal = record.principal},
+              header_.salt, place_.position, frame.first<head_bytes>());
+  place_.position += frame.size();
+  ++place_.next_record;
+}
+
+void BatchEncoder::add(std::uint16_t topic, std::uint16_t principal, std::int64_t wall_ns, const RecordFields& fields,
+                       std::span<const std::byte> payload) {
+  const std::size_t bytes = fields_bytes(fields);
+  const auto frame = room_for(bytes + payload.size());
+  encode_fields(fields, frame.subspan(head_bytes, bytes));
+  std::ranges::copy(payload, frame.begin() + static_cast<std::ptrdiff_t>(head_bytes + bytes));
+  seal_frame({.kind = bytes != 0 ? FrameKind::tagged_record : FrameKind::record,
               .number = place_.next_record,
-              .body_bytes = static_cast<std::uint32_t>(body_bytes),
-              .time = frame_time(header_, record.wall_ns),
-              .topic = record.topic,
-              .principal = record.principal},
+              .body_bytes = static_cast<std::uint32_t>(bytes + payload.size()),
+              .time = frame_time(header_, wall_ns),
+              .topic = topic,
+              .principal = principal},
              frame, place_.position);
   place_.position += frame.size();
   ++place_.next_record;
 }
 
-void BatchEncoder::add(FrameKind kind, std::span<const std::byte> body) {
+/// At the end of the batch, for a frame with so long a body; its padding is zeros.
+std::span<std::byte> BatchEncoder::room_for(std::size_t body_bytes) {
   const std::size_t at = bytes_.size();
-  bytes_.resize(at + head_bytes + padded(body.size()));
-  const auto frame = std::span(bytes_).subspan(at);
+  bytes_.resize(at + head_bytes + padded(body_bytes));
+  return std::span(bytes_).subspan(at);
+}
+
+void BatchEncoder::add(FrameKind kind, std::span<const std::byte> body) {
+  const auto frame = room_for(body.size());
   std::ranges::copy(body, frame.begin() + head_bytes);
   seal_frame({.kind = kind,
               .number = place_.next_control,

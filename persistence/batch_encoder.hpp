@@ -29,11 +29,14 @@ class BatchEncoder {
     std::uint16_t topic = no_name;
     std::uint16_t principal = no_name;
     std::int64_t wall_ns = 0;
-    const RecordFields* fields = nullptr;  ///< none if there are none
-    std::span<const std::byte> payload;
+    bool tagged = false;  ///< the body begins with fields
+    std::span<const std::byte> body;
+    std::uint32_t body_crc = 0;
   };
   /// Errors: throws std::bad_alloc.
   void add(const Record& record);
+  void add(std::uint16_t topic, std::uint16_t principal, std::int64_t wall_ns, const RecordFields& fields,
+           std::span<const std::byte> payload);
   void add(FrameKind kind, std::span<const std::byte> body);
 
   /// Ends it. `proven` is up to where the segment is durable. Returns: what is to be written at the place it began,
@@ -45,6 +48,7 @@ class BatchEncoder {
   std::uint64_t bytes() const noexcept { return place_.position - first_.position; }
 
  private:
+  std::span<std::byte> room_for(std::size_t body_bytes);
   void seal_frame(FrameHead head, std::span<std::byte> frame, std::uint64_t position) noexcept;
 
   SegmentHeader header_;

@@ -268,15 +268,6 @@ std::optional<Mark> decode_mark(std::span<const std::byte> body) noexcept {
   return mark;
 }
 
-std::string_view to_string(Verdict verdict) noexcept {
-  switch (verdict) {
-    case Verdict::torn: return "torn";
-    case Verdict::lost: return "lost";
-    case Verdict::unproven: break;
-  }
-  return "unproven";
-}
-
 void encode_verdict(const VerdictNote& note, std::span<std::byte, verdict_bytes> out) noexcept {
   Writer(out.data())
       .put(note.begin)
@@ -386,12 +377,19 @@ enum Tag : std::uint16_t {
   tag_digest = 14,
   tag_topic = 15,
   tag_principal = 16,
+  tag_schema_name = 17,
   must_be_known = 0x8000,
   tag_lz4 = must_be_known | 1,
 };
 
 constexpr std::size_t padded_field(std::size_t value_bytes) noexcept {
   return 4 + ((value_bytes + 3) & ~std::size_t{3});
+}
+
+std::size_t header_list_bytes(std::span<const Header> headers) noexcept {
+  std::size_t bytes = 0;
+  for (const Header& header : headers) bytes += 4 + header.name.size() + header.value.size();
+  return bytes;
 }
 
 /// Calls `field(tag, size, write)` for each field that is said, in the order of tags.
@@ -418,7 +416,16 @@ void for_each_field(const RecordFields& fields, Field&& field) {
   }
   if (fields.terminal) field(tag_terminal, std::size_t{0}, [](Writer&) {});
   text(tag_key, fields.key);
-  text(tag_headers, text_of(fields.headers));
+  if (!fields.new_headers.empty()) {
+    field(tag_headers, header_list_bytes(fields.new_headers), [&](Writer& out) {
+      for (const Header& header : fields.new_headers) {
+        out.put(static_cast<std::uint16_t>(header.name.size())).put(static_cast<std::uint16_t>(header.value.size()));
+        out.put(bytes_of(header.name)).put(bytes_of(header.value));
+      }
+    });
+  } else {
+    text(tag_headers, text_of(fields.headers));
+  }
   if (fields.schema != no_name) field(tag_schema, std::size_t{2}, [&](Writer& out) { out.put(fields.schema); });
   number(tag_priority, fields.priority);
   number(tag_due, fields.due_ns);
@@ -432,6 +439,10 @@ void for_each_field(const RecordFields& fields, Field&& field) {
   number(tag_digest, fields.digest);
   text(tag_topic, fields.topic);
   text(tag_principal, fields.principal);
+  if (!fields.schema_name.empty()) {
+    field(tag_schema_name, 4 + fields.schema_name.size(),
+          [&](Writer& out) { out.put(fields.schema_version).put(bytes_of(fields.schema_name)); });
+  }
   number(tag_lz4, fields.lz4_bytes);
 }
 
@@ -483,16 +494,40 @@ bool read_field(RecordFields& fields, std::uint16_t tag, std::span<const std::by
     case tag_digest: return number(fields.digest);
     case tag_topic: return text(fields.topic);
     case tag_principal: return text(fields.principal);
+    case tag_schema_name:
+      if (value.size() <= 4) return false;
+      fields.schema_version = take<std::uint32_t>(value);
+      return text(fields.schema_name);
     case tag_lz4: return number(fields.lz4_bytes);
     default: return true;
   }
 }
 
-bool is_known(std::uint16_t tag) noexcept { return tag <= tag_principal || tag == tag_lz4; }
+bool is_known(std::uint16_t tag) noexcept { return tag <= tag_schema_name || tag == tag_lz4; }
 
 }  // namespace
 
 bool RecordFields::empty() const noexcept { return fields_bytes(*this) == 0; }
+
+bool fields_fit(const RecordFields& fields) noexcept {
+  constexpr std::size_t most = std::numeric_limits<std::uint16_t>::max();
+  bool fit = true;
+  for_each_field(fields, [&](Tag, std::size_t size, const auto&) { fit = fit && size <= most; });
+  return fit;
+}
+
+std::optional<Header> decode_text_header(std::span<const std::byte>& headers) noexcept {
+  if (headers.size() < 4) return std::nullopt;
+  const std::size_t name = take<std::uint16_t>(headers);
+  const std::size_t value = take<std::uint16_t>(headers);
+  if (name + value > headers.size()) {
+    headers = {};
+    return std::nullopt;
+  }
+  const Header header{text_of(headers.first(name)), text_of(headers.subspan(name, value))};
+  headers = headers.subspan(name + value);
+  return header;
+}
 
 std::size_t fields_bytes(const RecordFields& fields) noexcept {
   std::size_t bytes = 0;

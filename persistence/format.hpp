@@ -13,6 +13,8 @@
 
 #include <bus/error.hpp>
 #include <bus/event.hpp>
+#include <bus/persistence/loss.hpp>
+#include <bus/persistence/record.hpp>
 
 #include <array>
 #include <cstddef>
@@ -171,14 +173,6 @@ inline constexpr std::size_t mark_bytes = 32;
 void encode_mark(const Mark& mark, std::span<std::byte, mark_bytes> out) noexcept;
 std::optional<Mark> decode_mark(std::span<const std::byte> body) noexcept;
 
-/// What became of a damaged region.
-enum class Verdict : std::uint8_t {
-  torn = 1,  ///< its batch was never durable: nobody was told that it was
-  lost = 2,  ///< it had been durable
-  unproven = 3,  ///< behind the last batch that is proven to have been durable, with nothing to say whether it was
-};
-std::string_view to_string(Verdict verdict) noexcept;
-
 /// The body of `FrameKind::verdict`: a region that opening has judged and left as it is.
 struct VerdictNote {
   std::uint64_t begin = 0;
@@ -239,14 +233,6 @@ struct DecodedFooter {
 };
 std::optional<DecodedFooter> decode_footer(std::span<const std::byte> body) noexcept;
 
-/// Who a message is from, and the how manieth: so that a producer may repeat itself after a crash.
-struct ProducerStamp {
-  std::uint64_t id = 0;
-  std::uint32_t epoch = 0;
-  std::uint64_t sequence = 0;
-  friend bool operator==(const ProducerStamp&, const ProducerStamp&) = default;
-};
-
 /// What a record says besides topic, principal, time and payload. Each field costs four bytes and its value, padded
 /// to four; what is not said costs nothing.
 struct RecordFields {
@@ -261,12 +247,15 @@ struct RecordFields {
   std::optional<std::int64_t> due_ns = {};  ///< wall time
   std::optional<std::int64_t> expiry_ns = {};  ///< wall time
   std::string_view message_id = {};
-  std::optional<ProducerStamp> producer = {};
+  std::optional<Producer> producer = {};
   std::optional<std::uint64_t> digest = {};  ///< XXH3 of the payload as stored, from 64 KiB on
   std::optional<std::uint32_t> lz4_bytes = {};  ///< the payload is an LZ4 block, and so long when it is not
   std::string_view topic = {};  ///< where the head says `inline_name`
   std::string_view principal = {};
-  std::span<const std::byte> headers = {};  ///< as `encode_text_pair` wrote them
+  std::string_view schema_name = {};  ///< where no id is left for it
+  std::uint32_t schema_version = 0;
+  std::span<const std::byte> headers = {};  ///< as they were read: see `decode_text_header`
+  std::span<const Header> new_headers = {};  ///< as they are to be written
 
   bool empty() const noexcept;
 };
@@ -274,6 +263,12 @@ struct RecordFields {
 /// The bytes of the fields in front of the payload, a multiple of eight; 0 if there are none.
 std::size_t fields_bytes(const RecordFields& fields) noexcept;
 void encode_fields(const RecordFields& fields, std::span<std::byte> out) noexcept;
+
+/// Whether each text and all headers together are short enough for a field.
+bool fields_fit(const RecordFields& fields) noexcept;
+
+/// Takes one header off the front. Returns: nothing if there is none.
+std::optional<Header> decode_text_header(std::span<const std::byte>& headers) noexcept;
 
 /// Takes the fields off the front of a body. What they refer to stays where it is.
 /// Errors: log_damaged; log_version_unsupported (a field that is not known and must not be skipped).

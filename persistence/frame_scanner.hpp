@@ -59,6 +59,15 @@ class FrameScanner {
   const FoundFrame& frame() const noexcept { return frame_; }
   const DamagedRegion& damage() const noexcept { return damage_; }
 
+  /// Begins in the middle of a segment, at a record of that number, where it is not known how many other frames there
+  /// were in front of it.
+  static FrameScanner from_record(Window& window, const SegmentHeader& header, std::uint64_t begin, std::uint64_t limit,
+                                  std::uint32_t number) noexcept {
+    FrameScanner scanner(window, header, begin, limit, number, 0);
+    scanner.missing_controls_ = max_frame_number;
+    return scanner;
+  }
+
   /// Goes on up to there. What stood behind the old limit is to be looked at anew.
   void extend(std::uint64_t limit) noexcept { limit_ = limit; }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/log_engine.hpp"
 
+#include "persistence/commit_hint.hpp"
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -11,6 +13,9 @@ namespace bus::detail {
 namespace {
 
 constexpr std::string_view lock_name = "LOCK";
+constexpr std::string_view quarantine_name = "quarantine";
+
+error_code no_space() noexcept { return {boost::system::errc::no_space_on_device, boost::system::system_category()}; }
 constexpr std::size_t settle_bytes = std::size_t{64} * 1024;
 
 std::int64_t wall_ns(const Clock& clock) noexcept {
@@ -25,72 +30,165 @@ constexpr std::uint64_t room_for_footer(std::uint64_t capacity) noexcept {
   return 2 * (head_bytes + mark_bytes) + padded(footer_bytes(capacity / index_stride + 1)) + frame_alignment;
 }
 
-std::uint64_t record_bytes(const LogEntry& entry) noexcept {
-  return head_bytes + padded(fields_bytes(entry.fields) + entry.payload.size());
-}
 /// Of an entry whose names have to be written, or stand in its fields.
-std::uint64_t most_name_bytes(const LogEntry& entry) noexcept {
-  return padded(name_bytes(entry.topic) + name_bytes(entry.principal)) + frame_alignment;
+constexpr std::uint64_t most_text_bytes(std::size_t texts) noexcept { return padded(3 * name_bytes("") + texts) + 16; }
+
+std::uint64_t most_bytes(const LogEntry& entry) noexcept {
+  const std::size_t texts = entry.topic.size() + entry.principal.size() + entry.schema.size();
+  return head_bytes + padded(entry.body.size()) + most_text_bytes(texts);
 }
 
-/// Whether a batch of these fits between `position` and the mirror, whatever names it has to write.
-bool fits(std::span<const LogEntry> entries, std::uint64_t position, std::uint64_t capacity) noexcept {
-  std::uint64_t bytes = overhead_of_batch + room_for_footer(capacity);
-  for (const LogEntry& entry : entries) bytes += record_bytes(entry) + most_name_bytes(entry);
+/// Whether a batch of so many bytes fits between `position` and the mirror.
+bool fits(std::uint64_t bytes, std::uint64_t position, std::uint64_t capacity) noexcept {
   const std::uint64_t mirror = mirror_of(capacity);
-  return position < mirror && bytes <= mirror - position;
+  return position < mirror && overhead_of_batch + room_for_footer(capacity) + bytes <= mirror - position;
 }
+
+/// Keeps what an opening needs of a segment's frames, besides what is damaged.
+class FrameNotes final : public FrameVisitor {
+ public:
+  void visit(const FoundFrame& frame) override {
+    if (frame.head.kind == FrameKind::names) names_.emplace_back(frame.position, copy(frame.body));
+    if (!is_record(frame.head.kind)) return;
+    const std::uint64_t stride = frame.position / index_stride;
+    if (frame.head.time != unknown_time) latest_ = std::max(latest_, frame.head.time);
+    if (!index_.empty() && index_.back().position * frame_alignment / index_stride == stride) {
+      return;
+    }
+    index_.push_back({static_cast<std::uint32_t>(frame.position / frame_alignment), frame.head.number, latest_});
+  }
+
+  /// Those in front of `end`.
+  void names_up_to(std::uint64_t end, Names& names) const {
+    for (const auto& [position, body] : names_) {
+      if (position < end) names.add(body);
+    }
+  }
+  std::vector<IndexEntry> index_up_to(std::uint64_t end) const {
+    std::vector<IndexEntry> index = index_;
+    std::erase_if(index, [end](const IndexEntry& entry) { return entry.position * frame_alignment >= end; });
+    return index;
+  }
+  std::uint32_t latest_time() const noexcept { return latest_; }
+
+ private:
+  static std::vector<std::byte> copy(std::span<const std::byte> body) { return {body.begin(), body.end()}; }
+
+  std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> names_;
+  std::vector<IndexEntry> index_;
+  std::uint32_t latest_ = 0;
+};
 
 }  // namespace
 
+bool LogEngine::can_hold(std::size_t body_bytes, std::size_t text_bytes, std::uint64_t segment_bytes) noexcept {
+  return fits(head_bytes + padded(body_bytes) + most_text_bytes(text_bytes), page_bytes, segment_bytes);
+}
+
 // --- Opening. ---
 
-result<std::unique_ptr<LogEngine>> LogEngine::open(Storage& storage, const EngineOptions& options) noexcept try {
-  std::unique_ptr<LogEngine> log(new LogEngine(storage, options));
+result<std::unique_ptr<LogEngine>> LogEngine::open(Storage& storage, const EngineOptions& options,
+                                                   const Shared& shared) noexcept try {
+  std::unique_ptr<LogEngine> log(new LogEngine(storage, options, shared));
   auto lock = storage.lock(lock_name);
   if (!lock) {
     if (lock.error() == boost::system::errc::device_or_resource_busy) return make_error_code(errc::log_locked);
     return lock.error();
   }
   log->lock_ = std::move(*lock);
+  log->hint_ = open_hint(storage);
   if (const error_code error = log->open_directory()) return error;
   return log;
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
 }
 
-error_code LogEngine::open_directory() {
+/// Puts the segments into the list, in order, and what can become one among the spares.
+error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
+  if (const error_code error = remove_unfinished(storage_)) return error;
   const auto files = storage_.list();
   if (!files) return files.error();
   for (const std::string& file : *files) {
-    if (const auto name = parse_segment_name(file)) segments_.push_back(*name);
+    if (const auto name = parse_segment_name(file)) segments.push_back(*name);
+    if (!is_spare_name(file)) continue;
+    if (auto spare = inspect_spare(storage_, file)) {
+      shared_.disk.count(spare->bytes);
+      shared_.spares.put(std::move(*spare));
+    } else if (const error_code error = storage_.remove(file)) {
+      return error;
+    }
   }
-  std::ranges::sort(segments_, {}, &SegmentName::serial);
-  if (const error_code error = remove_unfinished(storage_)) return error;
-  if (segments_.empty()) return begin_segment(new_log_id(), 0, 0);
+  std::ranges::sort(segments, {}, &SegmentName::serial);
+  for (const SegmentName& name : segments) {
+    auto segment = std::make_shared<Segment>();
+    segment->name = name;
+    segment->file_bytes = options_.segment_bytes;
+    const auto file = storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
+    if (file) segment->file_bytes = size_or(**file, options_.segment_bytes);
+    shared_.disk.count(segment->file_bytes);
+    segment->end.store(segment->file_bytes, std::memory_order_relaxed);
+    shared_.segments.add(std::move(segment));
+  }
+  return {};
+}
+
+error_code LogEngine::open_directory() {
+  std::vector<SegmentName> segments;
+  if (const error_code error = list_files(segments)) return error;
+  if (segments.empty()) {
+    if (const error_code error = begin_segment(new_log_id(), 0, 0)) return error;
+    show();
+    return {};
+  }
   // A process that was killed may have left a name that is not durable yet.
   if (const error_code error = storage_.sync_names()) return error;
-  const SegmentName last = segments_.back();
-  auto file = storage_.open(segment_name(last.base_offset, last.serial), Storage::Open::existing);
+  const SegmentRef last = shared_.segments.last();
+  next_serial_ = last->name.serial + 1;
+  auto file = storage_.open(segment_name(last->name.base_offset, last->name.serial), Storage::Open::existing);
   if (!file) return file.error();
   const auto header = read_header(**file);
   if (!header && header.error() == errc::log_version_unsupported) return header.error();
-  if (!header || header->base_offset != last.base_offset || header->serial != last.serial) return give_up_last();
+  if (!header || header->base_offset != last->name.base_offset || header->serial != last->name.serial) {
+    return give_up_last(last);
+  }
+  const auto known = known_log_id();
+  if (!known) return known.error();
+  if (*known && **known != header->log_id) return errc::log_foreign;
+  segment_ = last;
   header_ = *header;
   file_ = std::move(*file);
-  return recover();
+  const error_code error = recover();
+  if (!error) show();
+  return error;
+}
+
+/// What the segment in front of the last one says. Returns: nothing if there is none, or it cannot be read.
+result<std::optional<LogId>> LogEngine::known_log_id() {
+  const auto segments = shared_.segments.all();
+  if (segments.size() < 2) return std::optional<LogId>();
+  const SegmentName& name = segments[segments.size() - 2]->name;
+  const auto file = storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
+  if (!file) return std::optional<LogId>();
+  const auto header = read_header(**file);
+  if (!header && header.error() == errc::log_version_unsupported) return header.error();
+  if (!header || header->serial != name.serial) return std::optional<LogId>();
+  return std::optional(header->log_id);
 }
 
 /// Without its header nothing of the last segment can be read. Its offsets are not given to others.
-error_code LogEngine::give_up_last() {
-  const SegmentName last = segments_.back();
-  const std::string name = segment_name(last.base_offset, last.serial);
-  auto file = storage_.open(name, Storage::Open::existing_to_read);
-  if (!file) return file.error();
-  const auto size = (*file)->size();
-  if (!size) return size.error();
-  losses_.push_back({.segment = name, .end = *size, .first_offset = last.base_offset, .counted = false});
-  return begin_segment(new_log_id(), last.base_offset + *size / head_bytes, 0);
+error_code LogEngine::give_up_last(const SegmentRef& last) {
+  const SegmentName name = last->name;
+  const auto known = known_log_id();
+  if (!known) return known.error();
+  losses_.push_back({.segment = segment_name(name.base_offset, name.serial),
+                     .end = last->file_bytes,
+                     .first_offset = name.base_offset,
+                     .counted = false,
+                     .reason = "neither copy of the segment's header can be read"});
+  const error_code error =
+      begin_segment(known->value_or(new_log_id()), name.base_offset + last->file_bytes / head_bytes, 0);
+  if (!error) show();
+  return error;
 }
 
 LogId LogEngine::new_log_id() noexcept {
@@ -104,35 +202,73 @@ LogId LogEngine::new_log_id() noexcept {
 
 error_code LogEngine::recover() {
   Window window(*file_);
-  const SegmentState state = examine_segment(window, header_);
-  for (const JudgedRegion& one : state.damage) {
-    losses_.push_back({.segment = segment_name(header_.base_offset, header_.serial),
-                       .begin = one.region.begin,
-                       .end = one.region.end,
-                       .first_offset = header_.base_offset + one.region.first_record,
-                       .records = one.region.records,
-                       .verdict = one.verdict,
-                       .counted = one.counted,
-                       .known = one.known});
-  }
+  FrameNotes notes;
+  const SegmentState state = examine_segment(window, header_, {}, &notes);
+  const std::string name = segment_name(header_.base_offset, header_.serial);
+  for (const JudgedRegion& one : state.damage) losses_.push_back(loss_of(name, header_, one));
   place_ = {state.end, state.next_record, state.next_control};
-  mirror_place_ = read_names(window, header_, state.end, names_);
-  rebuild_index(window, state.end);
+  durable_ = state.end;
+  notes.names_up_to(state.end, names_);
+  Names mirrored;
+  mirror_place_ = read_mirror(window, header_, mirrored).end;
+  names_.take_missing(mirrored, fresh_names_);
+  const auto index = notes.index_up_to(state.end);
+  for (const IndexEntry& entry : index) shared_.segments.add_index(entry);
+  indexed_ = index.empty() ? 0 : index.back().position * frame_alignment / index_stride + 1;
+  latest_time_ = notes.latest_time();
   if (state.footer) {
     sealed_ = true;
+    segment_->sealed_ns.store(state.footer->sealed_ns, std::memory_order_relaxed);
     const error_code error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
-    return error == boost::system::errc::no_space_on_device ? error_code() : error;  // `commit` tries again
+    return error == boost::system::errc::no_space_on_device ? error_code() : error;  // `append` tries again
   }
+  quarantine(window, state);
   return settle(window, state);
+}
+
+/// Keeps what cannot be read for somebody to look at, as long as there is room. Best effort.
+void LogEngine::quarantine(Window& window, const SegmentState& state) noexcept try {
+  const auto is_new = [](const JudgedRegion& one) { return !one.known && one.verdict != Verdict::torn; };
+  if (options_.quarantine_bytes == 0 || std::ranges::none_of(state.damage, is_new)) return;
+  const auto directory = storage_.directory(quarantine_name);
+  if (!directory) return;
+  const auto files = (*directory)->list();
+  if (!files) return;
+  for (const std::string& name : *files) {
+    const auto file = (*directory)->open(name, Storage::Open::existing_to_read);
+    if (file) quarantined_ += size_or(**file, 0);
+  }
+  for (const JudgedRegion& one : state.damage) {
+    const std::uint64_t bytes = one.region.end - one.region.begin;
+    if (!is_new(one) || quarantined_ + bytes > options_.quarantine_bytes || !shared_.disk.take(bytes)) continue;
+    const auto file =
+        (*directory)
+            ->open(segment_name(header_.base_offset, header_.serial) + "." + std::to_string(one.region.begin),
+                   Storage::Open::create);
+    if (!file) continue;
+    quarantined_ += bytes;
+    for (std::uint64_t at = one.region.begin; at < one.region.end;) {
+      const auto part =
+          window.at(at, static_cast<std::size_t>(std::min<std::uint64_t>(settle_bytes, one.region.end - at)));
+      if (part.empty() || write_at(**file, at - one.region.begin, part)) break;
+      at += part.size();
+    }
+  }
+} catch (const std::bad_alloc&) {
+  // There is not even memory to keep it.
 }
 
 /// What the opening has found is made durable before anybody reads it: it may have come from a cache that had lost it
 /// already. What it left out is made blank, so that no later one finds it.
 error_code LogEngine::settle(Window& window, const SegmentState& state) {
+  const auto repair = [this](std::uint64_t at, std::span<const std::byte> bytes) {
+    shared_.counts.repair_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
+    return write_at(*file_, at, bytes);
+  };
   for (std::uint64_t at = state.proven; at < state.end;) {
     const auto bytes = window.at(at, static_cast<std::size_t>(std::min<std::uint64_t>(settle_bytes, state.end - at)));
     if (bytes.empty()) break;  // the file is too short, and that has been told
-    if (const error_code error = write_at(*file_, at, bytes)) return error;
+    if (const error_code error = repair(at, bytes)) return error;
     at += bytes.size();
   }
   const std::uint64_t blank_end = std::min(std::max(state.dirty_end, state.end + frame_alignment), header_.mirror);
@@ -141,10 +277,10 @@ error_code LogEngine::settle(Window& window, const SegmentState& state) {
     const auto part =
         std::span(blank).first(static_cast<std::size_t>(std::min<std::uint64_t>(blank.size(), blank_end - at)));
     fill_blank(header_.salt, at, part);
-    if (const error_code error = write_at(*file_, at, part)) return error;
+    if (const error_code error = repair(at, part)) return error;
     at += part.size();
   }
-  if (const error_code error = file_->sync()) return error;
+  if (const error_code error = sync_file()) return error;
 
   // A batch of the verdicts; also where there are none to write, so that the mark of one that was cut off is not the
   // last.
@@ -160,30 +296,51 @@ error_code LogEngine::settle(Window& window, const SegmentState& state) {
   if (!news || encoder_.place().position + room_for_footer(header_.capacity) > header_.mirror) return {};
   // Until the verdicts are durable themselves, nothing in front of them may count as proven: a missing record would be
   // lost then.
-  return write_batch(state.proven);
+  if (const error_code error = write_batch(state.proven)) return error;
+  return sync_file();
 }
 
 error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offset, std::uint64_t base_control) {
   SegmentHeader header;
   header.log_id = log_id;
-  header.serial = segments_.empty() ? 1 : segments_.back().serial + 1;
-  header.salt = storage_.random();
+  header.serial = next_serial_;
   header.base_offset = base_offset;
   header.base_control = base_control;
   header.capacity = options_.segment_bytes;
   header.mirror = mirror_of(header.capacity);
   header.created_ns = wall_ns(*options_.clock);
-  segments_.reserve(segments_.size() + 1);
-  auto file = create_segment(storage_, header);
-  if (!file) return file.error();
-  segments_.push_back({base_offset, header.serial});
-  file_ = std::move(*file);
+  auto segment = std::make_shared<Segment>();
+  segment->name = {base_offset, header.serial};
+  segment->file_bytes = header.capacity;
+  std::unique_ptr<File> file;
+  if (const auto spare = shared_.spares.take(header.capacity)) {
+    auto used = use_spare(storage_, *spare, header);
+    if (!used) return used.error();
+    file = std::move(*used);
+    if (!spare->filled) shared_.counts.reused_segments.fetch_add(1, std::memory_order_relaxed);
+    shared_.counts.frame_bytes.fetch_add(2 * page_bytes, std::memory_order_relaxed);
+  } else {
+    if (!shared_.disk.take(header.capacity)) return no_space();
+    header.salt = storage_.random();
+    auto made = create_segment(storage_, header, segment_name(base_offset, header.serial));
+    if (!made) {
+      shared_.disk.give(header.capacity);
+      return made.error();
+    }
+    file = std::move(*made);
+    shared_.counts.fill_bytes.fetch_add(header.capacity, std::memory_order_relaxed);
+  }
+  shared_.segments.add(segment);
+  ++next_serial_;
+  segment_ = std::move(segment);
+  file_ = std::move(file);
   header_ = header;
   place_ = {};
+  durable_ = page_bytes;
   mirror_place_ = header.mirror;
   names_ = {};
   fresh_names_.clear();
-  index_.clear();
+  indexed_ = 0;
   latest_time_ = 0;
   sealed_ = false;
   return {};
@@ -191,11 +348,13 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
 
 // --- Writing. ---
 
-error_code LogEngine::commit(std::span<const LogEntry> entries) noexcept try {
+error_code LogEngine::append(std::span<const LogEntry> entries) noexcept try {
   if (read_only_) return errc::log_read_only;
   if (entries.empty()) return {};
-  if (!fits(entries, page_bytes, options_.segment_bytes)) return errc::payload_too_large;
-  if (sealed_ || !fits(entries, place_.position, header_.capacity)) {
+  std::uint64_t bytes = 0;
+  for (const LogEntry& entry : entries) bytes += most_bytes(entry);
+  if (!fits(bytes, page_bytes, options_.segment_bytes)) return errc::payload_too_large;
+  if (sealed_ || !fits(bytes + fresh_names_.size(), place_.position, header_.capacity)) {
     error_code error = sealed_ ? error_code() : seal();
     if (!error) {
       error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
@@ -203,6 +362,7 @@ error_code LogEngine::commit(std::span<const LogEntry> entries) noexcept try {
     }
     read_only_ = error.failed();
     if (error) return error;
+    shared_.counts.rolls.fetch_add(1, std::memory_order_relaxed);
   }
   const error_code error = write(entries);
   read_only_ = error.failed();
@@ -211,209 +371,156 @@ error_code LogEngine::commit(std::span<const LogEntry> entries) noexcept try {
   return errc::out_of_memory;  // nothing has been written: memory is got before
 }
 
-error_code LogEngine::write(std::span<const LogEntry> entries) {
-  // Names get ids as long as the mirror has room for them.
-  std::uint64_t most_names = head_bytes;
-  for (const LogEntry& entry : entries) most_names += most_name_bytes(entry);
-  const std::uint64_t mirror_end = second_header(header_.capacity) - room_for_footer(header_.capacity);
-  const bool by_id = mirror_place_ + most_names + fresh_names_.size() <= mirror_end;
-  std::vector<std::pair<std::uint16_t, std::uint16_t>> ids;
-  ids.reserve(entries.size());
-  for (const LogEntry& entry : entries) {
-    const auto topic = by_id || entry.topic.empty() ? names_.topic_id(entry.topic, fresh_names_) : inline_name;
-    const auto principal =
-        by_id || entry.principal.empty() ? names_.principal_id(entry.principal, fresh_names_) : inline_name;
-    ids.emplace_back(topic, principal);
-  }
+error_code LogEngine::sync() noexcept {
+  if (read_only_) return errc::log_read_only;
+  if (durable_ == place_.position) return {};
+  const error_code error = sync_file();
+  read_only_ = error.failed();
+  return error;
+}
 
+void LogEngine::show() noexcept {
+  segment_->end.store(place_.position, std::memory_order_release);  // sync SEGMENT-END
+  shared_.segments.set_committed(next_offset());  // sync SEGMENT-COMMITTED
+  if (hint_ != nullptr) write_hint(*hint_, {header_.serial, place_.position, next_offset()});
+}
+
+error_code LogEngine::end_segment() noexcept try {
+  if (read_only_) return errc::log_read_only;
+  if (sealed_ || place_.next_record == 0) return {};
+  const error_code error = seal();
+  read_only_ = error.failed();
+  return error;
+} catch (const std::bad_alloc&) {
+  return errc::out_of_memory;
+}
+
+/// Finds the ids of all names, as long as the mirror has room for them.
+bool LogEngine::name_records(std::span<const LogEntry> entries) {
+  std::uint64_t most = head_bytes + fresh_names_.size();
+  for (const LogEntry& entry : entries) {
+    most += most_text_bytes(entry.topic.size() + entry.principal.size() + entry.schema.size());
+  }
+  const bool by_id = mirror_place_ + most <= second_header(header_.capacity) - room_for_footer(header_.capacity);
+  const auto id = [by_id](std::string_view text, auto&& give) {
+    return text.empty() ? no_name : by_id ? give() : inline_name;
+  };
+  ids_.clear();
+  for (const LogEntry& entry : entries) {
+    ids_.push_back(
+        {id(entry.topic, [&] { return names_.topic_id(entry.topic, fresh_names_); }),
+         id(entry.principal, [&] { return names_.principal_id(entry.principal, fresh_names_); }),
+         id(entry.schema, [&] { return names_.schema_id(entry.schema, entry.schema_version, fresh_names_); })});
+  }
+  return by_id;
+}
+
+error_code LogEngine::write(std::span<const LogEntry> entries) {
+  const bool by_id = name_records(entries);
+  const std::span<const std::byte> names = by_id ? std::span<const std::byte>(fresh_names_) : std::span<std::byte>();
   encoder_.begin(header_, place_);
-  if (!fresh_names_.empty()) encoder_.add(FrameKind::names, fresh_names_);
+  if (!names.empty()) encoder_.add(FrameKind::names, names);
+  std::uint64_t record_bytes = 0;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const LogEntry& entry = entries[i];
-    RecordFields fields = entry.fields;
-    if (ids[i].first == inline_name) fields.topic = entry.topic;
-    if (ids[i].second == inline_name) fields.principal = entry.principal;
-    note_in_index(encoder_.place().position, encoder_.place().next_record, frame_time(header_, entry.wall_ns));
-    encoder_.add({.topic = ids[i].first,
-                  .principal = ids[i].second,
-                  .wall_ns = entry.wall_ns,
-                  .fields = fields.empty() ? nullptr : &fields,
-                  .payload = entry.payload});
+    const std::uint64_t at = encoder_.place().position;
+    note_in_index(at, encoder_.place().next_record, frame_time(header_, entry.wall_ns));
+    const Ids& ids = ids_[i];
+    if (ids.topic != inline_name && ids.principal != inline_name && ids.schema == no_name) {
+      encoder_.add({ids.topic, ids.principal, entry.wall_ns, entry.tagged, entry.body, entry.body_crc});
+    } else {
+      // What only the segment's writer knows stands among the fields: they are written anew.
+      auto payload = entry.body;
+      RecordFields fields;
+      if (entry.tagged) fields = decode_fields(payload).value();
+      fields.schema = ids.schema == inline_name ? no_name : ids.schema;
+      if (ids.topic == inline_name) fields.topic = entry.topic;
+      if (ids.principal == inline_name) fields.principal = entry.principal;
+      if (ids.schema == inline_name) {
+        fields.schema_name = entry.schema;
+        fields.schema_version = entry.schema_version;
+      }
+      encoder_.add(ids.topic, ids.principal, entry.wall_ns, fields, payload);
+    }
+    record_bytes += encoder_.place().position - at;
   }
-  const error_code error = write_batch(place_.position, fresh_names_, FrameKind::names);
-  if (!error) fresh_names_.clear();
-  return error;
+  const std::uint64_t others = encoder_.bytes() + frame_alignment - record_bytes;
+  if (const error_code error = write_batch(durable_, names, FrameKind::names)) return error;
+  shared_.counts.record_bytes.fetch_add(record_bytes, std::memory_order_relaxed);
+  shared_.counts.frame_bytes.fetch_add(others, std::memory_order_relaxed);
+  if (by_id) fresh_names_.clear();
+  return {};
 }
 
 void LogEngine::note_in_index(std::uint64_t position, std::uint32_t number, std::uint32_t time) {
   if (time != unknown_time) latest_time_ = std::max(latest_time_, time);
-  if (!index_.empty() && index_.back().position * frame_alignment / index_stride == position / index_stride) return;
-  index_.push_back({static_cast<std::uint32_t>(position / frame_alignment), number, latest_time_});
-}
-
-void LogEngine::rebuild_index(Window& window, std::uint64_t end) {
-  FrameScanner scanner(window, header_, page_bytes, end);
-  for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
-    const FoundFrame& frame = scanner.frame();
-    if (found == FrameScanner::Found::frame && is_record(frame.head.kind)) {
-      note_in_index(frame.position, frame.head.number, frame.head.time);
-    }
-  }
+  const std::uint64_t stride = position / index_stride;
+  if (stride < indexed_) return;
+  shared_.segments.add_index({static_cast<std::uint32_t>(position / frame_alignment), number, latest_time_});
+  indexed_ = stride + 1;
 }
 
 /// Writes what the encoder has, and `mirrored`, if there is any, once more where the mirror goes on.
 error_code LogEngine::write_batch(std::uint64_t proven, std::span<const std::byte> mirrored, FrameKind kind) {
-  std::vector<std::byte> copy;
+  mirror_copy_.clear();
   if (!mirrored.empty()) {
-    copy.resize(head_bytes + padded(mirrored.size()));
-    std::ranges::copy(mirrored, copy.begin() + head_bytes);
+    mirror_copy_.resize(head_bytes + padded(mirrored.size()));
+    std::ranges::copy(mirrored, mirror_copy_.begin() + head_bytes);
     encode_head({.kind = kind,
                  .number = place_.next_control + 1,  // behind the mark
                  .body_bytes = static_cast<std::uint32_t>(mirrored.size()),
                  .body_check = salted(crc32c(mirrored), header_.salt),
                  .time = unknown_time,
                  .next_record = place_.next_record},
-                header_.salt, mirror_place_, std::span(copy).first<head_bytes>());
+                header_.salt, mirror_place_, std::span(mirror_copy_).first<head_bytes>());
   }
   const auto batch = encoder_.finish(proven, wall_ns(*options_.clock));
   if (const error_code error = write_at(*file_, place_.position, batch)) return error;
-  if (const error_code error = write_at(*file_, mirror_place_, copy)) return error;
-  if (const error_code error = file_->sync()) return error;
+  if (!mirror_copy_.empty()) {
+    if (const error_code error = write_at(*file_, mirror_place_, mirror_copy_)) return error;
+    shared_.counts.frame_bytes.fetch_add(mirror_copy_.size(), std::memory_order_relaxed);
+  }
   place_ = encoder_.place();
-  mirror_place_ += copy.size();
+  mirror_place_ += mirror_copy_.size();
   return {};
 }
 
+error_code LogEngine::sync_file() noexcept {
+  shared_.counts.syncs.fetch_add(1, std::memory_order_relaxed);
+  const error_code error = file_->sync();
+  if (error) {
+    shared_.counts.sync_failures.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    durable_ = place_.position;
+  }
+  return error;
+}
+
 error_code LogEngine::seal() {
-  std::vector<std::byte> body(footer_bytes(index_.size()));
-  encode_footer({.end = place_.position,
-                 .records = place_.next_record,
-                 .controls = place_.next_control,
-                 .sealed_ns = wall_ns(*options_.clock)},
-                index_, body.data());
+  const auto index = shared_.segments.index();
+  std::vector<std::byte> body(footer_bytes(index.size()));
+  const std::int64_t now = wall_ns(*options_.clock);
+  encode_footer(
+      {.end = place_.position, .records = place_.next_record, .controls = place_.next_control, .sealed_ns = now}, index,
+      body.data());
+  // What was not synced must be before the footer says that it is.
+  if (durable_ != place_.position) {
+    if (const error_code error = sync_file()) return error;
+  }
+  show();
   encoder_.begin(header_, place_);
   encoder_.add(FrameKind::footer, body);
   // Without room for it, after damage at the end, the segment has none: that is no loss.
   if (encoder_.place().position + frame_alignment <= header_.mirror) {
+    const std::uint64_t bytes = encoder_.bytes();
     if (const error_code error = write_batch(place_.position, body, FrameKind::footer)) return error;
+    if (const error_code error = sync_file()) return error;
+    shared_.counts.frame_bytes.fetch_add(bytes, std::memory_order_relaxed);
   }
+  segment_->end.store(header_.mirror, std::memory_order_release);  // sync SEGMENT-END
+  segment_->sealed_ns.store(now, std::memory_order_relaxed);
   sealed_ = true;
   return {};
-}
-
-// --- Reading. ---
-
-result<LogEngine::Reader::Found> LogEngine::Reader::next() noexcept try {
-  for (;;) {
-    const auto found = step();
-    if (!found || *found) return found ? result<Found>(**found) : result<Found>(found.error());
-  }
-} catch (const std::bad_alloc&) {
-  return make_error_code(errc::out_of_memory);
-}
-
-/// Goes one frame on. Returns: nothing if that was none to tell of.
-result<std::optional<LogEngine::Reader::Found>> LogEngine::Reader::step() {
-  if (held_back_) {
-    held_back_ = false;
-    ++next_;
-    return std::optional(Found::record);
-  }
-  if (!segment_) {
-    if (next_ >= log_.next_offset()) return std::optional(Found::end);
-    if (const error_code error = enter(segment_of(next_))) return error;
-  }
-  const bool more = scanner_ != nullptr && !footer_seen_;
-  const auto found = more ? scanner_->next() : FrameScanner::Found::end;
-  if (found == FrameScanner::Found::damage) return std::optional<Found>();  // the next record says what is missing
-  if (found == FrameScanner::Found::frame) {
-    const FoundFrame& frame = scanner_->frame();
-    if (frame.head.kind == FrameKind::names) names_.add(frame.body);
-    footer_seen_ = frame.head.kind == FrameKind::footer;
-    if (!is_record(frame.head.kind)) return std::optional<Found>();
-    const std::uint64_t offset = header_.base_offset + frame.head.number;
-    if (offset < next_ || !take(frame)) return std::optional<Found>();
-    held_back_ = true;
-    return skip_to(offset);
-  }
-  if (more && grow()) return std::optional<Found>();
-  // The end of the segment, or of what is committed.
-  const std::size_t behind = *segment_ + 1;
-  if (behind == log_.segments_.size()) {
-    const auto gap = skip_to(log_.next_offset());
-    return gap ? gap : std::optional(Found::end);
-  }
-  segment_.reset();
-  return skip_to(log_.segments_[behind].base_offset);
-}
-
-/// Whether more has been committed to the segment since it was looked at.
-bool LogEngine::Reader::grow() noexcept {
-  const bool last = *segment_ + 1 == log_.segments_.size();
-  const std::uint64_t limit = last ? log_.place_.position : header_.mirror;
-  if (limit <= limit_) return false;
-  limit_ = limit;
-  scanner_->extend(limit);
-  window_->forget();
-  return true;
-}
-
-/// Returns: a gap if there is one in front of `offset`.
-std::optional<LogEngine::Reader::Found> LogEngine::Reader::skip_to(std::uint64_t offset) noexcept {
-  if (offset <= next_) return std::nullopt;
-  gap_records_ = offset - next_;
-  next_ = offset;
-  return Found::gap;
-}
-
-std::size_t LogEngine::Reader::segment_of(std::uint64_t offset) const noexcept {
-  const auto behind = std::ranges::upper_bound(log_.segments_, offset, {}, &SegmentName::base_offset);
-  return behind == log_.segments_.begin() ? 0 : static_cast<std::size_t>(behind - log_.segments_.begin()) - 1;
-}
-
-/// Begins to read a segment. One whose header is gone, or is that of another, has nothing to read.
-error_code LogEngine::Reader::enter(std::size_t index) {
-  const SegmentName& name = log_.segments_[index];
-  scanner_.reset();
-  footer_seen_ = false;
-  auto file = log_.storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
-  if (!file) return file.error();
-  file_ = std::move(*file);
-  window_ = std::make_unique<Window>(*file_);
-  names_ = {};
-  segment_ = index;
-  const auto header = read_header(*file_);
-  if (!header && header.error() == errc::log_version_unsupported) return header.error();
-  if (!header || header->base_offset != name.base_offset || header->serial != name.serial) return {};
-  header_ = *header;
-  // Names stand in front of the records that use them; those that are damaged there stand in the mirror.
-  read_names(*window_, header_, page_bytes, names_);
-  limit_ = index + 1 == log_.segments_.size() ? log_.place_.position : header_.mirror;
-  scanner_ = std::make_unique<FrameScanner>(*window_, header_, page_bytes, limit_);
-  return {};
-}
-
-/// Returns: whether the record can be read. One whose name is gone, or whose fields make no sense, is as good as lost.
-bool LogEngine::Reader::take(const FoundFrame& frame) {
-  auto body = frame.body;
-  record_ = {};
-  if (frame.head.kind == FrameKind::tagged_record) {
-    const auto fields = decode_fields(body);
-    if (!fields) return false;
-    record_.fields = *fields;
-  }
-  const auto name = [](std::uint16_t id, std::optional<std::string_view> named, std::string_view in_fields) {
-    return id == no_name ? std::string_view() : id == inline_name ? std::optional(in_fields) : named;
-  };
-  const auto topic = name(frame.head.topic, names_.topic(frame.head.topic), record_.fields.topic);
-  const auto principal = name(frame.head.principal, names_.principal(frame.head.principal), record_.fields.principal);
-  if (!topic || !principal) return false;
-  record_.offset = header_.base_offset + frame.head.number;
-  record_.topic = *topic;
-  record_.principal = *principal;
-  record_.wall_ns = record_.fields.time_ns.value_or(header_.created_ns + std::int64_t{frame.head.time} * time_unit_ns);
-  record_.payload = body;
-  return true;
 }
 
 }  // namespace bus::detail

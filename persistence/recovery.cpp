@@ -24,8 +24,9 @@ struct Batch {
 
 class Examination {
  public:
-  Examination(Window& window, const SegmentHeader& header, std::optional<std::uint32_t> expected_records)
-      : window_(window), header_(header), expected_records_(expected_records) {}
+  Examination(Window& window, const SegmentHeader& header, std::optional<std::uint32_t> expected_records,
+              FrameVisitor* visitor)
+      : window_(window), header_(header), expected_records_(expected_records), visitor_(visitor) {}
 
   SegmentState run() {
     walk();
@@ -52,6 +53,7 @@ class Examination {
       }
       last_genuine_ = scanner.position();
       const FoundFrame& frame = scanner.frame();
+      if (visitor_ != nullptr) visitor_->visit(frame);
       if (frame.head.kind == FrameKind::mark) note_mark(frame);
       if (frame.head.kind == FrameKind::verdict) {
         if (const auto note = decode_verdict(frame.body)) notes_.push_back(*note);
@@ -217,6 +219,7 @@ class Examination {
   Window& window_;
   const SegmentHeader& header_;
   const std::optional<std::uint32_t> expected_records_;
+  FrameVisitor* const visitor_;
   SegmentState state_;
   std::vector<Region> regions_;
   std::vector<Batch> batches_;  // those that may reach behind what is proven
@@ -227,9 +230,28 @@ class Examination {
 
 }  // namespace
 
-SegmentState examine_segment(Window& window, const SegmentHeader& header,
-                             std::optional<std::uint32_t> expected_records) {
-  return Examination(window, header, expected_records).run();
+SegmentState examine_segment(Window& window, const SegmentHeader& header, std::optional<std::uint32_t> expected_records,
+                             FrameVisitor* visitor) {
+  return Examination(window, header, expected_records, visitor).run();
+}
+
+Loss loss_of(const std::string& segment, const SegmentHeader& header, const JudgedRegion& region) {
+  Loss loss{.segment = segment,
+            .begin = region.region.begin,
+            .end = region.region.end,
+            .first_offset = header.base_offset + region.region.first_record,
+            .records = region.region.records,
+            .counted = region.counted,
+            .verdict = region.verdict,
+            .known = region.known};
+  switch (region.verdict) {
+    case Verdict::torn: loss.reason = "a batch was not written whole before a crash"; break;
+    case Verdict::lost: loss.reason = "bytes that were durable are damaged"; break;
+    case Verdict::unproven:
+      loss.reason = "bytes at the end are damaged, and nothing says whether they were durable";
+      break;
+  }
+  return loss;
 }
 
 }  // namespace bus::detail

@@ -70,11 +70,23 @@ struct SegmentState {
   std::optional<Footer> footer;
 };
 
+/// Is shown each genuine frame, in order, while a segment is examined; also those behind where it will be cut off.
+class FrameVisitor {
+ public:
+  virtual void visit(const FoundFrame& frame) = 0;
+
+ protected:
+  ~FrameVisitor() = default;
+};
+
 /// Examines the frames of a segment. `expected_records` is what a later segment's name says that this one holds; such a
 /// segment was sealed, and so durable as a whole.
 /// Returns: a function of the bytes alone. Cost: reads the segment once, damage some times more.
 /// Errors: throws std::bad_alloc.
 SegmentState examine_segment(Window& window, const SegmentHeader& header,
-                             std::optional<std::uint32_t> expected_records = {});
+                             std::optional<std::uint32_t> expected_records = {}, FrameVisitor* visitor = nullptr);
+
+/// What is told of a damaged region.
+Loss loss_of(const std::string& segment, const SegmentHeader& header, const JudgedRegion& region);
 
 }  // namespace bus::detail

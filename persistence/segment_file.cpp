@@ -10,54 +10,96 @@ namespace bus::detail {
 
 // --- Names. ---
 
-std::optional<std::string_view> Names::find(const Kind& kind, std::uint16_t id) noexcept {
-  const auto found = kind.texts.find(id);
-  if (found == kind.texts.end()) return std::nullopt;
-  return std::string_view(*found->second);
+namespace {
+
+std::string schema_text(std::string_view name, std::uint32_t version) {
+  std::string text;
+  for (int shift = 0; shift < 32; shift += 8) text += static_cast<char>(version >> shift & 0xFF);
+  return text.append(name);
 }
+
+}  // namespace
 
 void Names::put(Kind& kind, std::uint16_t id, std::string_view text) {
-  if (kind.texts.contains(id)) return;
-  auto kept = std::make_unique<std::string>(text);
-  kind.texts.reserve(kind.texts.size() + 1);
-  kind.ids.reserve(kind.ids.size() + 1);
+  if (find(kind, id)) return;
+  auto kept = std::make_unique<const std::string>(text);
+  if (kind.texts.size() < id) kind.texts.resize(id);
   kind.ids.emplace(*kept, id);
-  kind.texts.emplace(id, std::move(kept));
-  kind.last = std::max(kind.last, id);
+  kind.texts[std::size_t{id} - 1] = std::move(kept);
 }
 
-std::uint16_t Names::id_of(Kind& kind, NameKind name_kind, std::string_view text, std::vector<std::byte>& fresh) {
+std::uint16_t Names::id_of(Kind& kind, const Name& name, std::string_view text, std::vector<std::byte>& fresh) {
   if (text.empty()) return no_name;
   if (const auto found = kind.ids.find(text); found != kind.ids.end()) return found->second;
-  if (kind.last + 1 == inline_name) return inline_name;
-  const auto id = static_cast<std::uint16_t>(kind.last + 1);
+  if (kind.texts.size() + 1 == inline_name) return inline_name;
+  const auto id = static_cast<std::uint16_t>(kind.texts.size() + 1);
   const std::size_t at = fresh.size();
-  fresh.reserve(at + name_bytes(text));
+  fresh.reserve(at + name_bytes(name.text));
   put(kind, id, text);
-  fresh.resize(at + name_bytes(text));
-  encode_name({.kind = name_kind, .id = id, .text = text}, fresh.data() + at);
+  fresh.resize(at + name_bytes(name.text));
+  Name given = name;
+  given.id = id;
+  encode_name(given, fresh.data() + at);
   return id;
 }
 
 void Names::add(std::span<const std::byte> body) {
   while (const auto name = decode_name(body)) {
-    if (name->kind == NameKind::topic) put(topics_, name->id, name->text);
-    if (name->kind == NameKind::principal) put(principals_, name->id, name->text);
+    switch (name->kind) {
+      case NameKind::topic: put(topics_, name->id, name->text); break;
+      case NameKind::principal: put(principals_, name->id, name->text); break;
+      case NameKind::schema: put(schemas_, name->id, schema_text(name->text, name->version)); break;
+    }
   }
 }
 
+void Names::take_missing(const Names& other, std::vector<std::byte>& fresh) {
+  const auto take = [&](Kind& kind, const Kind& from, NameKind name_kind) {
+    for (std::size_t i = 0; i < from.texts.size(); ++i) {
+      const auto id = static_cast<std::uint16_t>(i + 1);
+      const auto text = find(from, id);
+      if (!text || find(kind, id)) continue;
+      put(kind, id, *text);
+      Name name{.kind = name_kind, .id = id, .text = *text};
+      if (name_kind == NameKind::schema) {
+        const auto schema = other.schema(id);
+        name.version = schema->version;
+        name.text = schema->name;
+      }
+      const std::size_t at = fresh.size();
+      fresh.resize(at + name_bytes(name.text));
+      encode_name(name, fresh.data() + at);
+    }
+  };
+  take(topics_, other.topics_, NameKind::topic);
+  take(principals_, other.principals_, NameKind::principal);
+  take(schemas_, other.schemas_, NameKind::schema);
+}
+
+std::optional<Names::Schema> Names::schema(std::uint16_t id) const noexcept {
+  const auto text = find(schemas_, id);
+  if (!text || text->size() < 4) return std::nullopt;
+  Schema schema{.name = text->substr(4)};
+  for (unsigned i = 0; i < 4; ++i) schema.version |= std::uint32_t{static_cast<unsigned char>((*text)[i])} << 8 * i;
+  return schema;
+}
+
 std::uint16_t Names::topic_id(std::string_view text, std::vector<std::byte>& fresh) {
-  return id_of(topics_, NameKind::topic, text, fresh);
+  return id_of(topics_, {.kind = NameKind::topic, .text = text}, text, fresh);
 }
 std::uint16_t Names::principal_id(std::string_view text, std::vector<std::byte>& fresh) {
-  return id_of(principals_, NameKind::principal, text, fresh);
+  return id_of(principals_, {.kind = NameKind::principal, .text = text}, text, fresh);
+}
+std::uint16_t Names::schema_id(std::string_view name, std::uint32_t version, std::vector<std::byte>& fresh) {
+  if (name.empty()) return no_name;
+  return id_of(schemas_, {.kind = NameKind::schema, .version = version, .text = name}, schema_text(name, version),
+               fresh);
 }
 
 // --- Files. ---
 
 namespace {
 
-constexpr std::string_view unfinished_suffix = ".unfinished";
 constexpr std::size_t fill_bytes = std::size_t{1} << 20;
 
 error_code fill(File& file, const SegmentHeader& header) {
@@ -69,17 +111,21 @@ error_code fill(File& file, const SegmentHeader& header) {
     fill_blank(header.salt, at, part);
     if (const error_code error = write_at(file, at, part)) return error;
   }
-  std::array<std::byte, page_bytes> page{};
-  encode_header(header, std::span(page).first<header_bytes>());
-  if (const error_code error = write_at(file, 0, page)) return error;
-  if (const error_code error = write_at(file, end, page)) return error;
+  if (const error_code error = write_headers(file, header)) return error;
   return file.sync();
 }
 
 }  // namespace
 
-result<std::unique_ptr<File>> create_segment(Storage& storage, const SegmentHeader& header) noexcept try {
-  const std::string name = segment_name(header.base_offset, header.serial);
+error_code write_headers(File& file, const SegmentHeader& header) noexcept {
+  std::array<std::byte, page_bytes> page{};
+  encode_header(header, std::span(page).first<header_bytes>());
+  if (const error_code error = write_at(file, 0, page)) return error;
+  return write_at(file, second_header(header.capacity), page);
+}
+
+result<std::unique_ptr<File>> create_segment(Storage& storage, const SegmentHeader& header,
+                                             const std::string& name) noexcept try {
   const std::string unfinished = name + std::string(unfinished_suffix);
   if (const error_code error = storage.remove(unfinished);
       error && error != boost::system::errc::no_such_file_or_directory) {
@@ -87,7 +133,10 @@ result<std::unique_ptr<File>> create_segment(Storage& storage, const SegmentHead
   }
   auto file = storage.open(unfinished, Storage::Open::create);
   if (!file) return file.error();
-  if (const error_code error = fill(**file, header)) {
+  // Room first, so that a full disk says so before it is filled.
+  error_code reserved = (*file)->reserve(header.capacity);
+  if (reserved == boost::system::errc::not_supported) reserved = {};
+  if (const error_code error = reserved ? reserved : fill(**file, header)) {
     (void)storage.remove(unfinished);  // gives its room back
     return error;
   }
@@ -123,34 +172,46 @@ result<SegmentHeader> read_header(File& file) noexcept {
   return read(second_header(*size / page_bytes * page_bytes));
 }
 
-std::uint64_t read_names(Window& window, const SegmentHeader& header, std::uint64_t end, Names& names) {
-  FrameScanner scanner(window, header, page_bytes, end);
-  for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
-    if (found == FrameScanner::Found::frame && scanner.frame().head.kind == FrameKind::names) {
-      names.add(scanner.frame().body);
-    }
-  }
-  // The mirror holds some frames of the segment, so their numbers have gaps.
+Mirror read_mirror(Window& window, const SegmentHeader& header, Names& names) {
+  Mirror mirror{.end = header.mirror};
   const std::uint64_t limit = second_header(header.capacity);
-  std::uint64_t next = header.mirror;
+  // It holds some frames of the segment, so their numbers have gaps.
   for (std::uint64_t at = header.mirror; at + head_bytes <= limit;) {
     const auto bytes = window.at(at, head_bytes);
-    const auto head =
-        bytes.size() == head_bytes ? decode_head(bytes.first<head_bytes>(), header.salt, at) : std::nullopt;
+    if (bytes.size() < head_bytes) break;
+    const auto head = decode_head(bytes.first<head_bytes>(), header.salt, at);
     if (!head || head->frame_bytes() > limit - at) {
       at += frame_alignment;
       continue;
     }
     const auto frame = window.at(at, head_bytes + head->body_bytes);
     const auto body = frame.subspan(std::min<std::size_t>(head_bytes, frame.size()));
-    if (body.size() == head->body_bytes && salted(crc32c(body), header.salt) == head->body_check &&
-        head->kind == FrameKind::names) {
-      names.add(body);
+    if (body.size() == head->body_bytes && salted(crc32c(body), header.salt) == head->body_check) {
+      if (head->kind == FrameKind::names) names.add(body);
+      if (head->kind == FrameKind::footer) {
+        if (const auto footer = decode_footer(body)) mirror.footer = own_footer(*footer);
+      }
     }
     at += head->frame_bytes();
-    next = at;
+    mirror.end = at;
   }
-  return next;
+  return mirror;
+}
+
+OwnFooter own_footer(const DecodedFooter& decoded) {
+  OwnFooter footer{decoded.footer, {}};
+  footer.index.reserve(decoded.entries());
+  for (std::size_t i = 0; i < decoded.entries(); ++i) footer.index.push_back(decoded.entry(i));
+  return footer;
+}
+
+void read_names(Window& window, const SegmentHeader& header, std::uint64_t end, Names& names) {
+  FrameScanner scanner(window, header, page_bytes, end);
+  for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
+    if (found == FrameScanner::Found::frame && scanner.frame().head.kind == FrameKind::names) {
+      names.add(scanner.frame().body);
+    }
+  }
 }
 
 }  // namespace bus::detail

@@ -8,24 +8,18 @@
 
 namespace bus::detail {
 
-std::span<const std::byte> Window::at(std::uint64_t position, std::size_t bytes) {
-  const bool here = position >= begin_ && position - begin_ <= size_;
-  if (!here || (size_ - (position - begin_) < bytes && !at_end_)) load(position, bytes);
-  const auto skipped = static_cast<std::size_t>(position - begin_);
-  return {buffer_.get() + skipped, std::min(bytes, size_ - skipped)};
-}
-
 /// From the sector that `position` is in, so that the reads of a walk along the file meet no sector twice.
 void Window::load(std::uint64_t position, std::size_t bytes) {
   const std::uint64_t begin = position / sector_bytes * sector_bytes;
   const auto lead = static_cast<std::size_t>(position - begin);
   const std::size_t wanted = (std::max(lead + bytes, chunk_bytes_) + sector_bytes - 1) / sector_bytes * sector_bytes;
-  if (wanted > room_) {
-    buffer_ = std::make_unique_for_overwrite<std::byte[]>(wanted);
-    room_ = wanted;
+  size_ = 0;
+  if (block_ == nullptr || wanted > block_->room() || !block_->is_held_by(own_references_)) {
+    block_ = BlockRef(new Block(wanted));
+    data_ = block_->data();
   }
   begin_ = begin;
-  const std::span out(buffer_.get(), wanted);
+  const std::span out(block_->data(), wanted);
   const auto got = read_at(file_, begin, out);
   size_ = got ? *got : read_by_sectors(begin, out);
   at_end_ = size_ < wanted;

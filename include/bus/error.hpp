@@ -16,11 +16,11 @@ namespace bus {
 
 /// Every failure of the library. Values are part of the interface: numbered, never reused.
 enum class errc : int {
-  closed = 1,              ///< the bus, or the router, is closed; nothing was published
+  closed = 1,              ///< the bus, the router or the log is closed; nothing was taken
   topic_invalid = 2,       ///< not a topic: see `Topic` for the grammar
   pattern_invalid = 3,     ///< not a pattern: see `TopicPattern` for the grammar
   principal_invalid = 4,   ///< not a principal: see `Principal`
-  payload_too_large = 5,   ///< over `BusOptions::max_payload_bytes`
+  payload_too_large = 5,   ///< over `BusOptions::max_payload_bytes`, or what a segment of the log can hold
   name_invalid = 6,        ///< a name over 64 bytes, or with a space or a control byte
   nodes_exhausted = 7,     ///< users hold so many events that the ring has no node left
   observer_too_deep = 8,   ///< publishes nested in observers more than 16 deep
@@ -34,7 +34,10 @@ enum class errc : int {
   log_version_unsupported = 16,  ///< written by a later version, which this one would misread
   key_too_long = 17,       ///< `Attributes::key` is over 255 bytes; nothing was published
   log_locked = 18,         ///< another holder has the log open to write
-  log_read_only = 19,      ///< a write or a sync failed before; nothing more is taken
+  log_read_only = 19,      ///< a write or a sync failed before, or too much was lost; nothing more is taken
+  overloaded = 20,         ///< more is waiting to be written than may
+  log_foreign = 21,        ///< a segment in the directory belongs to another log
+  timed_out = 22,          ///< the deadline passed; what was begun may be done yet
 };
 
 using boost::system::error_code;

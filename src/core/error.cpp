@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <bus/error.hpp>
 
+#include <boost/system/errc.hpp>
+
 #include <string>
 #include <type_traits>
 
@@ -9,11 +11,11 @@ namespace {
 
 const char* describe(int value) noexcept {
   switch (static_cast<errc>(value)) {
-    case errc::closed: return "the bus or the router is closed";
+    case errc::closed: return "the bus, the router or the log is closed";
     case errc::topic_invalid: return "the topic is empty or breaks the grammar of topics";
     case errc::pattern_invalid: return "the pattern is empty or breaks the grammar of patterns";
     case errc::principal_invalid: return "the principal is longer than 128 bytes or holds a space or a control byte";
-    case errc::payload_too_large: return "the payload is larger than the bus accepts";
+    case errc::payload_too_large: return "the payload is larger than is accepted";
     case errc::name_invalid: return "the name is longer than 64 bytes or holds a space or a control byte";
     case errc::nodes_exhausted: return "so many events are being held that the ring has no node left";
     case errc::observer_too_deep: return "observers published from inside observers more than 16 deep";
@@ -26,7 +28,10 @@ const char* describe(int value) noexcept {
     case errc::log_damaged: return "what the disk gave back is not what was written there";
     case errc::log_version_unsupported: return "the log was written by a later version of the library";
     case errc::log_locked: return "the log is open for writing elsewhere";
-    case errc::log_read_only: return "the log takes nothing more since a write or a sync of it failed";
+    case errc::log_read_only: return "the log takes nothing more: a write or a sync failed, or too much of it was lost";
+    case errc::overloaded: return "more is waiting to be written than the log may hold";
+    case errc::log_foreign: return "a segment in the directory belongs to another log";
+    case errc::timed_out: return "the deadline passed";
     case errc::key_too_long: return "the key is longer than 255 bytes";
   }
   return value == 0 ? "success" : "unknown error of the bus";
@@ -51,7 +56,8 @@ static_assert(std::is_trivially_destructible_v<Category>);
 const boost::system::error_category& bus_category() noexcept { return category; }
 
 bool is_retryable(const error_code& code) noexcept {
-  return code == errc::nodes_exhausted || code == errc::out_of_memory || code == errc::rate_limited;
+  return code == errc::nodes_exhausted || code == errc::out_of_memory || code == errc::rate_limited ||
+         code == errc::overloaded || code == boost::system::errc::no_space_on_device;
 }
 
 }  // namespace bus

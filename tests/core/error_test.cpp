@@ -30,8 +30,11 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::key_too_long, 17},
     {errc::log_locked, 18},
     {errc::log_read_only, 19},
+    {errc::overloaded, 20},
+    {errc::log_foreign, 21},
+    {errc::timed_out, 22},
 };
-constexpr int first_free_number = 20;
+constexpr int first_free_number = 23;
 
 std::string unknown_message() { return bus_category().message(1'000'000); }
 

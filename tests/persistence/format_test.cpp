@@ -289,7 +289,7 @@ RecordFields all_fields() {
           .due_ns = 9,
           .expiry_ns = -10,
           .message_id = "id",
-          .producer = ProducerStamp{11, 12, 13},
+          .producer = Producer{11, 12, 13},
           .digest = 14,
           .lz4_bytes = 15,
           .topic = "a.b",
@@ -313,7 +313,7 @@ TEST(Fields, are_read_as_written) {
   EXPECT_TRUE(std::ranges::equal(rest, bytes_of("payload")));
   EXPECT_EQ(encoded(*read), encoded(all_fields()));
   EXPECT_EQ(read->key, "k");
-  EXPECT_EQ(read->producer, (ProducerStamp{11, 12, 13}));
+  EXPECT_EQ(read->producer, (Producer{11, 12, 13}));
   EXPECT_EQ(read->expiry_ns, -10);
 }
 

@@ -4,6 +4,8 @@
 // as far as the engine keeps them.
 #include "persistence/log_engine.hpp"
 
+#include "engine_fixture.hpp"
+
 #include "simulation/sim_disk.hpp"
 
 #include <gtest/gtest.h>
@@ -31,51 +33,12 @@ namespace sys = boost::system::errc;
 
 constexpr std::uint64_t segment_bytes = min_segment_bytes;
 
-/// A message as a test gives it, and gets it back.
-struct Sent {
-  std::string topic = "agent.v1.thought";
-  std::string principal = "agent.x";
-  std::string key = {};
-  std::string payload = {};
-  friend bool operator==(const Sent&, const Sent&) = default;
-};
+error_code commit(EngineOnDisk& log, const std::vector<Sent>& batch) { return log.commit(batch); }
 
-error_code commit(LogEngine& log, const std::vector<Sent>& batch) {
-  std::vector<LogEntry> entries;
-  for (const Sent& one : batch) {
-    entries.push_back({.topic = one.topic,
-                       .principal = one.principal,
-                       .wall_ns = 1'000'000'000,
-                       .fields = {.key = one.key},
-                       .payload = std::as_bytes(std::span(one.payload))});
-  }
-  return log.commit(entries);
-}
-
-/// What a reader finds from an offset on: each record, and of a gap the number of those that are missing.
-struct Content {
-  std::vector<std::pair<std::uint64_t, Sent>> records;
-  std::uint64_t missing = 0;
-};
-Content read(LogEngine::Reader& reader) {
-  Content content;
-  for (;;) {
-    const auto found = reader.next();
-    EXPECT_TRUE(found) << found.error().message();
-    if (!found || *found == LogEngine::Reader::Found::end) return content;
-    if (*found == LogEngine::Reader::Found::gap) {
-      content.missing += reader.gap_records();
-      continue;
-    }
-    const LogRecord& record = reader.record();
-    content.records.emplace_back(
-        record.offset, Sent{std::string(record.topic), std::string(record.principal), std::string(record.fields.key),
-                            std::string(reinterpret_cast<const char*>(record.payload.data()), record.payload.size())});
-  }
-}
-Content read(LogEngine& log, std::uint64_t from = 0) {
-  LogEngine::Reader reader(log, from);
-  return read(reader);
+Content read(ReaderCore& reader) { return read_all(reader); }
+Content read(EngineOnDisk& log, std::uint64_t from = 0) {
+  const auto reader = log.reader({.from = From::offset(from)});
+  return read_all(*reader);
 }
 
 /// A disk with a log on it, which may be opened again and again.
@@ -83,11 +46,10 @@ class Log : public testing::Test {
  protected:
   error_code open() {
     log.reset();
-    storage = disk.mount();
-    auto opened = LogEngine::open(*storage, {.segment_bytes = segment_bytes});
-    if (!opened) return opened.error();
-    log = std::move(*opened);
-    return {};
+    log = std::make_unique<EngineOnDisk>(disk);
+    const error_code error = log->open({.segment_bytes = segment_bytes});
+    if (error) log.reset();
+    return error;
   }
   void restart() {
     log.reset();
@@ -95,7 +57,7 @@ class Log : public testing::Test {
     ASSERT_FALSE(open());
   }
   std::vector<std::string> segments() {
-    auto names = storage->list().value();
+    auto names = disk.mount()->list().value();
     std::erase_if(names, [](const std::string& name) { return !parse_segment_name(name); });
     std::ranges::sort(names);
     return names;
@@ -106,19 +68,18 @@ class Log : public testing::Test {
   }
 
   SimDisk disk{1};
-  std::unique_ptr<Storage> storage;
-  std::unique_ptr<LogEngine> log;
+  std::unique_ptr<EngineOnDisk> log;
 };
 
 TEST_F(Log, reads_what_was_committed_now_and_after_it_is_opened_again) {
   ASSERT_FALSE(open());
-  EXPECT_EQ(log->next_offset(), 0U);
+  EXPECT_EQ((*log)->next_offset(), 0U);
   const std::vector<Sent> batch{{.payload = "one"},
                                 {.topic = "other.topic", .principal = "", .key = "k", .payload = ""},
                                 {.principal = "carol", .payload = std::string(10'000, 'z')}};
   ASSERT_FALSE(commit(*log, batch));
   ASSERT_FALSE(commit(*log, {{.payload = "four"}}));
-  EXPECT_EQ(log->next_offset(), 4U);
+  EXPECT_EQ((*log)->next_offset(), 4U);
   for (int again = 0; again < 3; ++again) {
     const Content content = read(*log);
     ASSERT_EQ(content.records.size(), 4U);
@@ -130,41 +91,41 @@ TEST_F(Log, reads_what_was_committed_now_and_after_it_is_opened_again) {
     EXPECT_EQ(content.missing, 0U);
     EXPECT_EQ(read(*log, 3).records.size(), 1U);
     ASSERT_FALSE(open());
-    EXPECT_TRUE(log->losses().empty());
-    EXPECT_EQ(log->next_offset(), 4U);
+    EXPECT_TRUE((*log)->losses().empty());
+    EXPECT_EQ((*log)->next_offset(), 4U);
   }
 }
 
 TEST_F(Log, has_one_writer) {
   ASSERT_FALSE(open());
-  const auto other = disk.mount();
-  EXPECT_EQ(LogEngine::open(*other, {.segment_bytes = segment_bytes}).error(), errc::log_locked);
+  EngineOnDisk other(disk);
+  EXPECT_EQ(other.open({.segment_bytes = segment_bytes}), errc::log_locked);
 }
 
 TEST_F(Log, rolls_and_reads_across_segments) {
   ASSERT_FALSE(open());
   fill(4);
-  const std::uint64_t count = log->next_offset();
+  const std::uint64_t count = (*log)->next_offset();
   for (int again = 0; again < 2; ++again) {
     const Content content = read(*log);
     EXPECT_EQ(content.records.size(), count);
     EXPECT_EQ(content.missing, 0U);
     EXPECT_EQ(read(*log, count / 2).records.front().first, count / 2);
     ASSERT_FALSE(open());
-    EXPECT_EQ(log->next_offset(), count);
+    EXPECT_EQ((*log)->next_offset(), count);
   }
 }
 
 TEST_F(Log, is_followed_while_it_grows_and_rolls) {
   ASSERT_FALSE(open());
-  LogEngine::Reader reader(*log, 0);
+  const auto reader = log->reader();
   std::uint64_t next = 0;
   for (int i = 0; i < 900; ++i) {
     ASSERT_FALSE(
         commit(*log, std::vector<Sent>(static_cast<std::size_t>(1 + i % 3), Sent{.payload = std::string(700, 'x')})));
     if (i % 7 != 0) continue;
-    for (const auto& [offset, sent] : read(reader).records) EXPECT_EQ(offset, next++);
-    ASSERT_EQ(next, log->next_offset()) << segments().size();
+    for (const auto& [offset, sent] : read(*reader).records) EXPECT_EQ(offset, next++);
+    ASSERT_EQ(next, (*log)->next_offset()) << segments().size();
   }
   EXPECT_GT(segments().size(), 3U);
 }
@@ -185,16 +146,13 @@ TEST_F(Log, names_any_number_of_topics) {
 TEST_F(Log, seals_a_segment_with_an_index_that_leads_to_records) {
   ASSERT_FALSE(open());
   for (std::int64_t i = 0; segments().size() < 2; ++i) {
-    const std::string payload(1000, 'x');
-    const LogEntry entry{.topic = "t",
-                         .wall_ns = Clock::system().wall().time_since_epoch().count() + i * 1'000'000'000,
-                         .payload = std::as_bytes(std::span(payload))};
-    ASSERT_FALSE(log->commit({&entry, 1}));
+    ASSERT_FALSE(commit(*log, {{.payload = std::string(1000, 'x'),
+                                .time_ns = Clock::system().wall().time_since_epoch().count() + i * 1'000'000'000}}));
     if (i == 100) {
       ASSERT_FALSE(open());  // which makes what there is of the index again
     }
   }
-  const auto file = storage->open(segments().front(), Storage::Open::existing_to_read).value();
+  const auto file = log->storage().open(segments().front(), Storage::Open::existing_to_read).value();
   const SegmentHeader header = read_header(*file).value();
   Window window(*file);
   FrameScanner scanner(window, header, page_bytes, header.mirror);
@@ -221,10 +179,10 @@ TEST_F(Log, seals_a_segment_with_an_index_that_leads_to_records) {
 TEST_F(Log, refuses_what_could_not_stand_in_a_segment) {
   ASSERT_FALSE(open());
   EXPECT_EQ(commit(*log, {{.payload = std::string(segment_bytes, 'x')}}), errc::payload_too_large);
-  EXPECT_FALSE(log->read_only());
+  EXPECT_FALSE((*log)->read_only());
   ASSERT_FALSE(commit(*log, {{.payload = std::string(100'000, 'x')}}));
   EXPECT_FALSE(commit(*log, {}));
-  EXPECT_EQ(log->next_offset(), 1U);
+  EXPECT_EQ((*log)->next_offset(), 1U);
 }
 
 // --- LOG-1: ack means durable ---
@@ -237,7 +195,7 @@ TEST_F(Log, LOG_1_what_was_committed_survives_any_loss_of_power) {
       ASSERT_FALSE(commit(*log, {{.payload = "p" + std::to_string(count++)}}));
     }
     restart();
-    ASSERT_EQ(log->next_offset(), count);
+    ASSERT_EQ((*log)->next_offset(), count);
     const Content content = read(*log);
     ASSERT_EQ(content.records.size(), count);
     for (std::uint64_t i = 0; i < count; ++i) ASSERT_EQ(content.records[i].second.payload, "p" + std::to_string(i));
@@ -249,7 +207,7 @@ TEST_F(Log, LOG_1_a_commit_whose_sync_fails_is_not_acknowledged) {
   ASSERT_FALSE(commit(*log, {{.payload = "one"}}));
   disk.fail({.call = Call::sync});
   EXPECT_EQ(commit(*log, {{.payload = "two"}}), sys::io_error);
-  EXPECT_EQ(log->next_offset(), 1U);
+  EXPECT_EQ(log->segments().committed(), 1U);
   EXPECT_EQ(read(*log).records.size(), 1U) << "readers see what is committed";
 }
 
@@ -260,17 +218,17 @@ TEST_F(Log, LOG_5_after_a_failed_sync_nothing_more_is_taken_until_it_is_opened_a
   ASSERT_FALSE(commit(*log, {{.payload = "one"}}));
   disk.fail({.call = Call::sync});
   EXPECT_TRUE(commit(*log, {{.payload = "two"}}));
-  EXPECT_TRUE(log->read_only());
+  EXPECT_TRUE((*log)->read_only());
   const auto before = disk.counters();
   EXPECT_EQ(commit(*log, {{.payload = "three"}}), errc::log_read_only);
   EXPECT_EQ(disk.counters(), before) << "it is not even tried";
   EXPECT_EQ(read(*log).records.size(), 1U);
   // The cache shows what never reached the disk. Opening trusts none of it.
   ASSERT_FALSE(open());
-  const std::uint64_t count = log->next_offset();
+  const std::uint64_t count = (*log)->next_offset();
   ASSERT_FALSE(commit(*log, {{.payload = "four"}}));
   restart();
-  EXPECT_EQ(log->next_offset(), count + 1);
+  EXPECT_EQ((*log)->next_offset(), count + 1);
   const Content content = read(*log);
   EXPECT_EQ(content.missing, 0U);
   ASSERT_EQ(content.records.size(), count + 1);
@@ -284,18 +242,18 @@ TEST_F(Log, LOG_6_a_full_disk_refuses_and_goes_on_when_there_is_room) {
   ASSERT_FALSE(open());
   const Sent sent{.payload = std::string(1000, 'x')};
   error_code error;
-  while (!(error = commit(*log, {sent}))) ASSERT_LT(log->next_offset(), 10'000U);
+  while (!(error = commit(*log, {sent}))) ASSERT_LT((*log)->next_offset(), 10'000U);
   EXPECT_EQ(error, sys::no_space_on_device);
-  EXPECT_FALSE(log->read_only());
-  const std::uint64_t count = log->next_offset();
+  EXPECT_FALSE((*log)->read_only());
+  const std::uint64_t count = (*log)->next_offset();
   EXPECT_EQ(commit(*log, {sent}), sys::no_space_on_device);
   ASSERT_FALSE(open()) << "and it can be opened";
-  EXPECT_EQ(log->next_offset(), count);
+  EXPECT_EQ((*log)->next_offset(), count);
   EXPECT_EQ(commit(*log, {sent}), sys::no_space_on_device);
   disk.set_faults({});
   ASSERT_FALSE(commit(*log, {sent}));
   restart();
-  EXPECT_EQ(log->next_offset(), count + 1);
+  EXPECT_EQ((*log)->next_offset(), count + 1);
   const Content content = read(*log);
   EXPECT_EQ(content.records.size(), count + 1);
   EXPECT_EQ(content.missing, 0U);
@@ -307,7 +265,7 @@ TEST_F(Log, LOG_3_damage_costs_the_records_it_touches) {
   ASSERT_FALSE(open());
   fill(3);
   for (int i = 0; i < 100; ++i) ASSERT_FALSE(commit(*log, {{.payload = std::string(1000, 'x')}}));
-  const std::uint64_t count = log->next_offset();
+  const std::uint64_t count = (*log)->next_offset();
   log.reset();
   const auto names = segments();
   for (const std::string& name : names) disk.flip_bit(name, 50'000 * 8);
@@ -315,20 +273,20 @@ TEST_F(Log, LOG_3_damage_costs_the_records_it_touches) {
   const Content content = read(*log);
   EXPECT_EQ(content.missing, 3U);
   EXPECT_EQ(content.records.size(), count - 3);
-  EXPECT_EQ(log->losses().size(), 1U) << "sealed segments are looked at when they are read";
-  EXPECT_EQ(log->losses()[0].records, 1U);
-  EXPECT_EQ(log->losses()[0].verdict, Verdict::lost);
+  EXPECT_EQ((*log)->losses().size(), 1U) << "sealed segments are looked at when they are read";
+  EXPECT_EQ((*log)->losses()[0].records, 1U);
+  EXPECT_EQ((*log)->losses()[0].verdict, Verdict::lost);
   ASSERT_FALSE(commit(*log, {{.payload = "goes on"}}));
   ASSERT_FALSE(open());
-  ASSERT_EQ(log->losses().size(), 1U);
-  EXPECT_TRUE(log->losses()[0].known);
+  ASSERT_EQ((*log)->losses().size(), 1U);
+  EXPECT_TRUE((*log)->losses()[0].known);
   EXPECT_EQ(read(*log).missing, 3U);
 }
 
 TEST_F(Log, LOG_3_nothing_is_lost_by_a_flip_in_a_header_a_name_or_a_footer) {
   ASSERT_FALSE(open());
   fill(2, 20'000);
-  const std::uint64_t count = log->next_offset();
+  const std::uint64_t count = (*log)->next_offset();
   log.reset();
   const auto clean = disk.snapshot();
   const auto names = segments();
@@ -350,7 +308,7 @@ TEST_F(Log, LOG_3_nothing_is_lost_by_a_flip_in_a_header_a_name_or_a_footer) {
 TEST_F(Log, LOG_3_a_missing_segment_is_a_gap) {
   ASSERT_FALSE(open());
   fill(4);
-  const std::uint64_t count = log->next_offset();
+  const std::uint64_t count = (*log)->next_offset();
   log.reset();
   const auto names = segments();
   disk.remove_file(names[1]);
@@ -364,7 +322,7 @@ TEST_F(Log, LOG_3_a_missing_segment_is_a_gap) {
 TEST_F(Log, LOG_3_segments_that_changed_names_are_not_read_as_each_other) {
   ASSERT_FALSE(open());
   fill(4);
-  const std::uint64_t count = log->next_offset();
+  const std::uint64_t count = (*log)->next_offset();
   log.reset();
   const auto names = segments();
   disk.swap_files(names[0], names[2]);
@@ -379,15 +337,15 @@ TEST_F(Log, LOG_3_segments_that_changed_names_are_not_read_as_each_other) {
 TEST_F(Log, whose_last_segment_has_no_header_goes_on_behind_it) {
   ASSERT_FALSE(open());
   fill(2);
-  const std::uint64_t count = log->next_offset();
+  const std::uint64_t count = (*log)->next_offset();
   log.reset();
   const std::string last = segments().back();
   disk.zero_sector(last, 0);
   disk.zero_sector(last, second_header(segment_bytes) / sector_bytes);
   ASSERT_FALSE(open());
-  EXPECT_GE(log->next_offset(), count) << "offsets that somebody may know are not given again";
-  ASSERT_EQ(log->losses().size(), 1U);
-  EXPECT_FALSE(log->losses()[0].counted);
+  EXPECT_GE((*log)->next_offset(), count) << "offsets that somebody may know are not given again";
+  ASSERT_EQ((*log)->losses().size(), 1U);
+  EXPECT_FALSE((*log)->losses()[0].counted);
   ASSERT_FALSE(commit(*log, {{.payload = "goes on"}}));
   EXPECT_EQ(read(*log).records.back().second.payload, "goes on");
 }
@@ -409,19 +367,18 @@ void simulate(std::uint64_t seed) {
     const bool early = random() % 4 == 0;
     const std::uint64_t strike = random() % 40;
     if (early) disk.power_off_after(random() % 12);
-    auto storage = disk.mount();
-    auto log = LogEngine::open(*storage, {.segment_bytes = segment_bytes});
-    if (!log) {
-      ASSERT_TRUE(early) << log.error().message();
+    auto log = std::make_unique<EngineOnDisk>(disk);
+    if (const error_code failed = log->open({.segment_bytes = segment_bytes})) {
+      ASSERT_TRUE(early) << failed.message();
     } else {
       if (!early && strike < 30) disk.power_off_after(strike);
       if (!early && strike >= 36)
         disk.fail({.call = random() % 2 == 0 ? Call::sync : Call::write, .nth = 1 + random() % 5});
-      const Content content = read(**log);
+      const Content content = disk.power_is_off() ? Content() : read(*log);
       if (!disk.power_is_off()) {
         // A write that stopped within the very last word of a record leaves nothing that would prove it torn.
         std::uint64_t unproven = 0;
-        for (const LossEvent& loss : (*log)->losses()) {
+        for (const Loss& loss : (*log)->losses()) {
           ASSERT_NE(loss.verdict, Verdict::lost) << "LOG-4";
           if (loss.verdict == Verdict::unproven && loss.first_offset >= acknowledged.size()) unproven += loss.records;
         }
@@ -455,7 +412,7 @@ void simulate(std::uint64_t seed) {
             one.payload =
                 std::string(random() % (random() % 8 == 0 ? 30'000 : 300), static_cast<char>('a' + random() % 26));
           }
-          const error_code error = commit(**log, batch);
+          const error_code error = commit(*log, batch);
           if (!error) {
             acknowledged.insert(acknowledged.end(), batch.begin(), batch.end());
             continue;
@@ -466,7 +423,7 @@ void simulate(std::uint64_t seed) {
       }
     }
     const bool killed = random() % 5 == 0;
-    log = errc::closed;
+    log.reset();
     if (killed) {
       disk.kill();
     } else {

@@ -108,9 +108,8 @@ class TestSegment {
     encoder.begin(header, place);
     const RecordFields fields{.terminal = true, .key = "k"};
     for (const std::string& payload : payloads) {
-      encoder.add({.topic = 1,
-                   .fields = encoder.place().next_record % 2 == 1 ? &fields : nullptr,
-                   .payload = std::as_bytes(std::span(payload))});
+      const bool tagged = encoder.place().next_record % 2 == 1;
+      encoder.add(1, no_name, 0, tagged ? fields : RecordFields(), std::as_bytes(std::span(payload)));
     }
     write(payloads.size());
   }

@@ -1,0 +1,851 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "persistence/log_core.hpp"
+
+#include "persistence/record_body.hpp"
+#include "persistence/scrub.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <system_error>
+#include <utility>
+
+namespace bus::detail {
+namespace {
+
+namespace sys = boost::system;
+
+constexpr std::size_t min_uncommitted = std::size_t{64} << 10;
+constexpr std::size_t max_uncommitted = std::size_t{1} << 30;
+constexpr std::size_t bytes_for_a_place = 512;
+constexpr std::uint32_t max_together = 4096;
+constexpr std::string_view unaccepted_name = "losses-not-accepted";
+constexpr std::string_view report_name = "losses.json";
+
+/// However little a log holds, so much may be missing without anybody being asked.
+constexpr std::uint64_t least_loss_bytes = std::uint64_t{64} << 10;
+
+error_code system_error(sys::errc::errc_t what) noexcept { return {what, sys::system_category()}; }
+
+std::int64_t in_ns(std::chrono::steady_clock::time_point time) noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+std::int64_t wall_ns(const Clock& clock) noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(clock.wall().time_since_epoch()).count();
+}
+
+bool is_sound(const LogOptions& options) noexcept {
+  const auto positive = [](std::chrono::nanoseconds time) { return time > std::chrono::nanoseconds(0); };
+  return options.segment_bytes >= min_segment_bytes && options.segment_bytes <= max_segment_bytes &&
+         options.segment_bytes % page_bytes == 0 && options.uncommitted_bytes >= min_uncommitted &&
+         options.uncommitted_bytes <= max_uncommitted && std::has_single_bit(options.uncommitted_bytes) &&
+         options.batch_bytes != 0 && positive(options.sync_every) && options.sync_every_bytes != 0 &&
+         positive(options.timer) && options.segment_age >= std::chrono::nanoseconds(0) &&
+         options.full_disk_wait >= std::chrono::nanoseconds(0) && options.clock != nullptr &&
+         options.max_loss_share >= 0 && options.max_loss_share <= 1 &&
+         (!options.disk_bytes || *options.disk_bytes >= options.segment_bytes) && options.spare_segments <= 64;
+}
+
+std::uint32_t places_for(const LogOptions& options) noexcept {
+  return static_cast<std::uint32_t>(options.uncommitted_bytes / bytes_for_a_place);
+}
+
+/// What a log takes whatever happens: what waits to be committed, the batch, and the batch as it is written.
+std::size_t fixed_memory(const LogOptions& options) noexcept {
+  constexpr std::size_t bytes_for_the_rest = std::size_t{512} << 10;
+  return options.uncommitted_bytes + places_for(options) * (sizeof(IntakeEntry) + 16) +
+         2 * (options.batch_bytes + options.batch_bytes / 2) + bytes_for_the_rest;
+}
+
+/// As much as one commit takes besides what is too long for it: two halves of a segment's room at most.
+std::size_t batch_limit(const LogOptions& options) noexcept {
+  return static_cast<std::size_t>(std::min<std::uint64_t>(options.batch_bytes, options.segment_bytes / 4));
+}
+
+void name_thread(std::thread& thread, const char* name) noexcept {
+#ifdef __linux__
+  ::pthread_setname_np(thread.native_handle(), name);
+#else
+  (void)thread;
+  (void)name;
+#endif
+}
+
+}  // namespace
+
+// --- Opening and closing. ---
+
+result<std::unique_ptr<LogCore>> LogCore::open(std::unique_ptr<Storage> storage, const LogOptions& options,
+                                               Threads threads) noexcept try {
+  if (storage == nullptr || !is_sound(options)) return system_error(sys::errc::invalid_argument);
+  if (options.memory_bytes && fixed_memory(options) > *options.memory_bytes) {
+    return system_error(sys::errc::invalid_argument);
+  }
+  std::unique_ptr<LogCore> log(new LogCore(std::move(storage), options, threads));
+  if (const error_code error = log->begin()) return error;
+  log->start_threads();
+  return log;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+} catch (const std::system_error&) {
+  return system_error(sys::errc::resource_unavailable_try_again);  // no thread to be had
+}
+
+LogCore::LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Threads threads)
+    : options_(options),
+      threads_(threads),
+      storage_(std::move(storage)),
+      disk_(options.disk_bytes),
+      memory_(options.memory_bytes),
+      intake_(places_for(options), options.uncommitted_bytes),
+      full_disk_(options.full_disk),
+      retention_(options.retention) {
+  (void)memory_.take(fixed_memory(options));
+}
+
+LogCore::~LogCore() { (void)close(); }
+
+error_code LogCore::begin() {
+  auto engine = LogEngine::open(
+      *storage_,
+      {.segment_bytes = options_.segment_bytes, .quarantine_bytes = options_.quarantine_bytes, .clock = options_.clock},
+      {segments_, spares_, disk_, counts_});
+  if (!engine) return engine.error();
+  engine_ = std::move(*engine);
+  log_id_ = engine_->log_id();
+  base_offset_ = engine_->next_offset();
+  quarantine_bytes_.store(engine_->quarantined_bytes(), std::memory_order_relaxed);
+  const error_code error = judge_losses();
+  write_report();
+  return error;
+}
+
+/// Whether so much is missing that somebody should look at it before the log goes on.
+error_code LogCore::judge_losses() {
+  for (const Loss& loss : engine_->losses()) found_missing(Loss(loss));
+  if (options_.verify) {
+    const auto report = scrub({.bytes_per_second = 0});
+    if (!report) return report.error();
+  }
+  std::uint64_t all = 0;
+  bool too_much = false;
+  {
+    const std::lock_guard lock(losses_mutex_);
+    for (const Loss& loss : losses_) {
+      if (loss.known || loss.verdict == Verdict::torn) continue;
+      all += loss.end - loss.begin;
+      too_much = too_much || loss.end - loss.begin > std::min(options_.max_loss_bytes, options_.segment_bytes);
+    }
+  }
+  std::uint64_t total = 0;
+  for (const SegmentRef& segment : segments_.all()) total += segment->file_bytes;
+  const auto share = static_cast<std::uint64_t>(options_.max_loss_share * static_cast<double>(total));
+  too_much = too_much || all > std::max(share, least_loss_bytes);
+  const auto asked = storage_->open(unaccepted_name, Storage::Open::existing_to_read);
+  if (too_much && !asked) {
+    // A later opening finds that these are known; it must not take that for consent.
+    auto file = storage_->open(unaccepted_name, Storage::Open::create);
+    if (!file) return file.error();
+    if (const error_code error = storage_->sync_names()) return error;
+  }
+  unaccepted_.store(too_much || asked.has_value(), std::memory_order_release);
+  return {};
+}
+
+void LogCore::accept_losses() noexcept {
+  if (!unaccepted_.load(std::memory_order_acquire)) return;
+  (void)storage_->remove(unaccepted_name);
+  (void)storage_->sync_names();  // else it is asked again
+  unaccepted_.store(false, std::memory_order_release);
+}
+
+void LogCore::start_threads() {
+  if (threads_ == Threads::none) return;
+  commit_thread_ = std::thread([this] { run_commits(); });
+  name_thread(commit_thread_, "busbar-log");
+  care_thread_ = std::thread([this] { run_care(); });
+  name_thread(care_thread_, "busbar-log-care");
+}
+
+void LogCore::stop_threads() noexcept {
+  stopping_.store(true, std::memory_order_seq_cst);
+  commit_wake_.post();
+  care_wake_.post();
+  if (commit_thread_.joinable()) commit_thread_.join();
+  if (care_thread_.joinable()) care_thread_.join();
+}
+
+error_code LogCore::close() noexcept {
+  if (closing_.exchange(true, std::memory_order_seq_cst)) return {};
+  stop_threads();
+  error_code error;
+  if (engine_ != nullptr) {
+    // Nobody appends any more; what was taken is committed.
+    while (!turn_.try_take()) std::this_thread::yield();
+    while (commit_some()) {
+    }
+    if (!failed_.load(std::memory_order_acquire)) {
+      error = engine_->sync();
+      if (error) fail();
+    } else {
+      error = errc::log_read_only;
+    }
+    turn_.leave();
+    write_report();
+    engine_.reset();
+  }
+  closed_.store(true, std::memory_order_seq_cst);
+  waiters_.wake_all();
+  readers_.wake_all();
+  room_.wake_all();
+  return error;
+}
+
+// --- Appending. ---
+
+error_code LogCore::check_open() const noexcept {
+  if (closing_.load(std::memory_order_relaxed)) return errc::closed;
+  if (read_only()) return errc::log_read_only;
+  return {};
+}
+
+namespace {
+
+std::size_t text_bytes(const bus::Record& record) noexcept {
+  return record.topic.view().size() + record.principal.view().size() + record.schema.size();
+}
+std::size_t intake_bytes(const RecordBody& body, const bus::Record& record) noexcept {
+  return padded(body.bytes()) + padded(text_bytes(record));
+}
+
+}  // namespace
+
+result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, Durability durability, bool will_wait,
+                                         const Deadline* deadline, Completion* completion) noexcept try {
+  if (const error_code error = check_open()) return error;
+  if (records.empty() || records.size() > max_together) return system_error(sys::errc::invalid_argument);
+  // One record needs no memory of the heap.
+  RecordBody one;
+  std::vector<RecordBody> several(records.size() > 1 ? records.size() : 0);
+  RecordBody* const bodies = several.empty() ? &one : several.data();
+  std::size_t bytes = 0;
+  std::size_t stored = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (const error_code error = bodies[i].prepare(records[i], options_.compress_from_bytes)) return error;
+    if (!LogEngine::can_hold(bodies[i].bytes(), text_bytes(records[i]), options_.segment_bytes)) {
+      return make_error_code(errc::payload_too_large);
+    }
+    bytes += intake_bytes(bodies[i], records[i]);
+    stored += head_bytes + padded(bodies[i].bytes());
+  }
+  const bool is_long = bytes > options_.uncommitted_bytes / 4;
+  if (records.size() > 1 && (is_long || stored > batch_limit(options_)))
+    return make_error_code(errc::payload_too_large);
+
+  std::unique_ptr<std::byte[]> own;
+  if (is_long) {
+    // Taken alone, whatever its size, so that there is no more than one of them.
+    bool free = false;
+    if (!long_record_.compare_exchange_strong(free, true, std::memory_order_acquire, std::memory_order_relaxed)) {
+      overloads_.fetch_add(1, std::memory_order_relaxed);
+      return make_error_code(errc::overloaded);
+    }
+    if (memory_.take(bytes)) own.reset(new (std::nothrow) std::byte[padded(one.bytes())]);
+    if (own == nullptr) {
+      long_record_.store(false, std::memory_order_release);
+      return make_error_code(errc::out_of_memory);
+    }
+    bytes = padded(text_bytes(records[0]));
+  }
+  const auto count = static_cast<std::uint32_t>(records.size());
+  auto room = intake_.reserve(count, bytes);
+  if (!room) room = wait_for_room(count, bytes, deadline);
+  if (!room) {
+    if (is_long) {
+      memory_.give(intake_bytes(one, records[0]));
+      long_record_.store(false, std::memory_order_release);
+    }
+    overloads_.fetch_add(1, std::memory_order_relaxed);
+    return make_error_code(deadline != nullptr ? errc::timed_out : errc::overloaded);
+  }
+  const std::uint64_t ticket = long_ticket(room->ticket);
+  std::byte* at = room->bytes;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const bus::Record& record = records[i];
+    IntakeEntry& entry = intake_.entry(room->ticket + i);
+    const std::byte* const begin = at;
+    std::byte* body = at;
+    if (is_long) {
+      body = own.get();
+    } else {
+      at += padded(bodies[i].bytes());
+    }
+    entry.body_crc = bodies[i].write(body);
+    entry.body = body;
+    entry.own = std::move(own);
+    entry.body_bytes = static_cast<std::uint32_t>(bodies[i].bytes());
+    entry.tagged = bodies[i].tagged();
+    char* texts = reinterpret_cast<char*>(at);
+    entry.texts = texts;
+    for (const std::string_view text : {record.topic.view(), record.principal.view(), record.schema}) {
+      if (!text.empty()) std::memcpy(texts, text.data(), text.size());
+      texts += text.size();
+    }
+    at += padded(text_bytes(record));
+    entry.topic_bytes = static_cast<std::uint16_t>(record.topic.view().size());
+    entry.principal_bytes = static_cast<std::uint16_t>(record.principal.view().size());
+    entry.schema_bytes = static_cast<std::uint16_t>(record.schema.size());
+    entry.schema_version = record.schema_version;
+    entry.durability = durability;
+    entry.time_ns.reset();
+    if (record.time) {
+      entry.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(record.time->time_since_epoch()).count();
+    }
+    entry.together = i == 0 ? count : 0;
+    entry.completion = i == 0 ? completion : nullptr;
+    const auto units = static_cast<std::uint32_t>(static_cast<std::size_t>(at - begin) / Intake<IntakeEntry>::unit);
+    intake_.hand_over(room->ticket + i, units + (i == 0 ? room->first_unit : 0));
+  }
+  // Who waits commits, if nobody else is at it; else the commit thread must.
+  if (!will_wait && !turn_.is_taken()) kick();
+  return ticket;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+std::optional<Intake<IntakeEntry>::Room> LogCore::wait_for_room(std::uint32_t entries, std::size_t bytes,
+                                                                const Deadline* deadline) noexcept {
+  std::optional<Intake<IntakeEntry>::Room> room;
+  if (deadline == nullptr) return room;
+  kick();
+  room_.wait(0, deadline, [&] {
+    if (!room && !check_open()) room = intake_.reserve(entries, bytes);
+    return room.has_value() || check_open();
+  });
+  return room;
+}
+
+/// Tickets are counted modulo 2^32 where they are given out; what is settled is behind by less than that.
+std::uint64_t LogCore::long_ticket(std::uint32_t ticket) const noexcept {
+  const std::uint64_t settled = written_.load(std::memory_order_acquire);
+  return settled + static_cast<std::uint32_t>(ticket - static_cast<std::uint32_t>(settled));
+}
+
+bool LogCore::is_settled(std::uint64_t ticket, std::uint32_t records, Durability durability) const noexcept {
+  if (durability == Durability::buffered) return true;
+  const auto& watermark = durability == Durability::synced ? synced_ : written_;
+  if (watermark.load(std::memory_order_seq_cst) >= ticket + records) return true;
+  if (failed_.load(std::memory_order_seq_cst) || closed_.load(std::memory_order_seq_cst)) return true;
+  // What was refused waits for no sync.
+  return written_.load(std::memory_order_seq_cst) >= ticket + records && !outcome(ticket);
+}
+
+/// Of a ticket that has been taken: its offset, or why it has none.
+result<std::uint64_t> LogCore::outcome(std::uint64_t ticket) const noexcept {
+  if (refused_count_.load(std::memory_order_acquire) == 0) return base_offset_ + ticket;
+  const std::lock_guard lock(refused_mutex_);
+  const auto behind = std::ranges::upper_bound(refused_, ticket, {}, &Refused::first);
+  if (behind == refused_.begin()) return base_offset_ + ticket;
+  const Refused& last = *(behind - 1);
+  if (ticket < last.end) return last.error;
+  return base_offset_ + ticket - last.before - (last.end - last.first);
+}
+
+result<std::uint64_t> LogCore::wait(std::uint64_t ticket, std::uint32_t records, Durability durability,
+                                    const Deadline* deadline) noexcept {
+  const std::uint64_t end = ticket + records;
+  const auto done = [&] { return is_settled(ticket, records, durability); };
+  while (!done()) {
+    if (!turn_.is_taken()) {
+      if (!lead(end)) std::this_thread::yield();  // to an appender in front that is not ready yet
+    } else if (!waiters_.wait(end - 1, deadline, [&] { return done() || !turn_.is_taken(); })) {
+      return make_error_code(errc::timed_out);
+    }
+  }
+  const auto& watermark = durability == Durability::synced ? synced_ : written_;
+  if (durability != Durability::buffered && watermark.load(std::memory_order_acquire) < end) {
+    if (written_.load(std::memory_order_acquire) >= end) {
+      if (const auto refused = outcome(ticket); !refused) return refused;
+    }
+    return make_error_code(failed_.load(std::memory_order_acquire) ? errc::log_read_only : errc::closed);
+  }
+  return outcome(ticket);
+}
+
+error_code LogCore::sync() noexcept {
+  if (const error_code error = check_open()) return error;
+  std::uint64_t end = written_.load(std::memory_order_seq_cst);
+  while (intake_.is_ready(static_cast<std::uint32_t>(end))) ++end;
+  const auto done = [&] {
+    return synced_.load(std::memory_order_seq_cst) >= end || failed_.load(std::memory_order_seq_cst) ||
+           closed_.load(std::memory_order_seq_cst);
+  };
+  while (!done()) {
+    sync_asked_.store(true, std::memory_order_seq_cst);
+    if (!turn_.is_taken()) {
+      (void)lead(end);
+    } else {
+      (void)waiters_.wait(end - 1, nullptr, [&] { return done() || !turn_.is_taken(); });
+    }
+  }
+  if (synced_.load(std::memory_order_acquire) >= end) return {};
+  return failed_.load(std::memory_order_acquire) ? errc::log_read_only : errc::closed;
+}
+
+// --- Committing. ---
+
+/// Wakes the commit thread, unless somebody has and it has not looked yet.
+void LogCore::kick() noexcept {
+  if (threads_ == Threads::none) return;
+  if (!kicked_.exchange(true, std::memory_order_acq_rel)) commit_wake_.post();
+}
+
+/// Whether there is anything left for whoever comes next. Called without the turn.
+bool LogCore::something_to_do() const noexcept {
+  if (failed_.load(std::memory_order_seq_cst)) return false;
+  return intake_.is_ready(static_cast<std::uint32_t>(written_.load(std::memory_order_seq_cst))) ||
+         sync_asked_.load(std::memory_order_seq_cst) || roll_asked_.load(std::memory_order_seq_cst);
+}
+
+/// Commits in the thread of an appender, until its own is done. What has come meanwhile is the commit thread's.
+/// Returns: whether it did anything.
+bool LogCore::lead(std::uint64_t until) noexcept {
+  if (!turn_.try_take()) return false;
+  bool anything = false;
+  do {
+    if (!commit_some()) break;
+    anything = true;
+  } while (written_.load(std::memory_order_relaxed) < until && !failed_.load(std::memory_order_relaxed));
+  turn_.leave();
+  if (something_to_do() || sync_due_.load(std::memory_order_relaxed) != 0) kick();
+  return anything;
+}
+
+void LogCore::run_commits() noexcept {
+  while (!stopping_.load(std::memory_order_seq_cst)) {
+    const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
+    if (due != 0) {
+      (void)commit_wake_.wait_until(Deadline(std::chrono::nanoseconds(due)));
+    } else {
+      commit_wake_.wait();
+    }
+    do {
+      (void)kicked_.exchange(false, std::memory_order_acq_rel);
+      if (!turn_.try_take()) break;  // whoever has it looks again, and kicks
+      while (commit_some()) {
+      }
+      turn_.leave();
+    } while (something_to_do());
+  }
+}
+
+/// How many of the entries that are ready go into one commit.
+std::uint32_t LogCore::gather() {
+  const std::size_t most = batch_limit(options_);
+  const std::int64_t now = wall_ns(*options_.clock);
+  std::size_t bytes = 0;
+  std::uint32_t taken = 0;
+  batch_.clear();
+  const auto first = static_cast<std::uint32_t>(next_ticket_);
+  for (;;) {
+    const std::uint32_t ticket = first + taken;
+    if (!intake_.is_ready(ticket)) return taken;
+    const std::uint32_t together = intake_.entry(ticket).together;
+    std::size_t more = 0;
+    for (std::uint32_t i = 0; i < together; ++i) {
+      if (!intake_.is_ready(ticket + i)) return taken;
+      const IntakeEntry& entry = intake_.entry(ticket + i);
+      more += head_bytes + padded(entry.body_bytes) + entry.topic_bytes + entry.principal_bytes + entry.schema_bytes;
+    }
+    if (taken != 0 && bytes + more > most) return taken;
+    bytes += more;
+    for (std::uint32_t i = 0; i < together; ++i) {
+      const IntakeEntry& entry = intake_.entry(ticket + i);
+      const char* texts = entry.texts;
+      const auto text = [&texts](std::size_t size) {
+        return std::string_view(std::exchange(texts, texts + size), size);
+      };
+      LogEntry& out = batch_.emplace_back();
+      out.topic = text(entry.topic_bytes);
+      out.principal = text(entry.principal_bytes);
+      out.schema = text(entry.schema_bytes);
+      out.schema_version = entry.schema_version;
+      out.wall_ns = entry.time_ns.value_or(now);
+      out.tagged = entry.tagged;
+      out.body = {entry.body, entry.body_bytes};
+      out.body_crc = entry.body_crc;
+    }
+    taken += together;
+    if (bytes > most) return taken;
+  }
+}
+
+/// Writes, and syncs if asked to, what is ready. Returns: whether there was anything to do, and may be again.
+bool LogCore::commit_some() noexcept {
+  if (failed_.load(std::memory_order_relaxed)) {
+    // Nothing is taken any more; what is ready still is told so.
+    std::uint32_t left = 0;
+    const auto first = static_cast<std::uint32_t>(next_ticket_);
+    while (intake_.is_ready(first + left)) ++left;
+    if (left != 0) settle(left, errc::log_read_only, false);
+    sync_asked_.store(false, std::memory_order_seq_cst);
+    return left != 0;
+  }
+  const bool asked = sync_asked_.load(std::memory_order_seq_cst);
+  std::uint32_t taken = 0;
+  error_code error;
+  try {
+    taken = gather();
+    if (taken != 0) error = write_gathered();
+  } catch (const std::bad_alloc&) {
+    error = errc::out_of_memory;
+    if (taken == 0) taken = intake_.entry(static_cast<std::uint32_t>(next_ticket_)).together;
+  }
+  bool must_sync = false;
+  bool sync_later = false;
+  const auto first = static_cast<std::uint32_t>(next_ticket_);
+  for (std::uint32_t i = 0; i < taken && !error; ++i) {
+    const Durability durability = intake_.entry(first + i).durability;
+    must_sync = must_sync || durability == Durability::synced;
+    sync_later = sync_later || durability == Durability::interval;
+  }
+  const bool all_taken = !intake_.is_ready(first + taken);
+  const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
+  const std::uint64_t unsynced = engine_->unsynced_bytes();
+  if (due != 0 || sync_later) {
+    const std::int64_t now = in_ns(std::chrono::steady_clock::now());
+    must_sync = must_sync || unsynced >= options_.sync_every_bytes || (due != 0 && now >= due);
+    if (!must_sync && due == 0) sync_due_.store(now + options_.sync_every.count(), std::memory_order_relaxed);
+  }
+  must_sync = must_sync || (asked && all_taken);
+  if (must_sync && !error) error = engine_->sync();
+  const bool synced = must_sync && !error;
+  if (synced) sync_due_.store(0, std::memory_order_relaxed);
+  if (engine_->read_only()) {
+    failed_.store(true, std::memory_order_seq_cst);
+    settle(taken, errc::log_read_only, false);
+    fail();
+    return true;
+  }
+  if (taken != 0 && !error) {
+    engine_->show();
+    commits_.fetch_add(1, std::memory_order_relaxed);
+  }
+  settle(taken, error, synced);
+  if (synced && asked && all_taken) sync_asked_.store(false, std::memory_order_seq_cst);
+  if (roll_asked_.exchange(false, std::memory_order_relaxed)) {
+    const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
+    if (age >= options_.segment_age.count() && engine_->end_segment()) fail();
+  }
+  return taken != 0 || synced;
+}
+
+error_code LogCore::write_gathered() noexcept {
+  for (;;) {
+    const error_code error = engine_->append(batch_);
+    if (error != sys::errc::no_space_on_device) {
+      full_.store(false, std::memory_order_relaxed);
+      return error;
+    }
+    full_.store(true, std::memory_order_relaxed);
+    if (const error_code none = make_room(error)) return none;
+  }
+}
+
+/// Returns: nothing if it is worth trying again.
+error_code LogCore::make_room(error_code error) noexcept {
+  switch (full_disk_.load(std::memory_order_relaxed)) {
+    case FullDisk::reject: return error;
+    case FullDisk::drop_oldest: {
+      const std::lock_guard lock(care_mutex_);
+      return drop_oldest() ? error : error_code();
+    }
+    case FullDisk::wait: break;
+  }
+  if (threads_ == Threads::none) return error;
+  const Deadline deadline = std::chrono::steady_clock::now() + options_.full_disk_wait;
+  for (;;) {
+    constexpr auto step = std::chrono::milliseconds(20);
+    if (std::chrono::steady_clock::now() >= deadline || stopping_.load(std::memory_order_relaxed)) return error;
+    std::this_thread::sleep_for(step);
+    const auto free = storage_->free_bytes();
+    if (free && *free >= options_.segment_bytes) return {};
+    if (spares_.size() != 0) return {};
+  }
+}
+
+/// Raises the watermarks over what was taken, and tells those who wait.
+void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcept {
+  const std::uint64_t begin = next_ticket_;
+  const std::uint64_t end = begin + taken;
+  const bool failed = failed_.load(std::memory_order_relaxed);
+  if (taken != 0 && error && !failed) refuse(begin, end, error);
+  if (taken != 0 && !error) {
+    std::uint64_t payload = 0;
+    for (const LogEntry& entry : batch_) payload += entry.body.size();
+    records_.fetch_add(taken, std::memory_order_relaxed);
+    payload_bytes_.fetch_add(payload, std::memory_order_relaxed);
+  }
+  const std::uint64_t synced_before = synced_.load(std::memory_order_relaxed);
+  const bool all_synced = synced || (error && synced_before == begin);
+  next_ticket_ = end;
+  if (!failed) {
+    if (all_synced) synced_.store(end, std::memory_order_seq_cst);  // sync WATERMARK
+    written_.store(end, std::memory_order_seq_cst);                 // sync WATERMARK
+  }
+  unsynced_bytes_.store(engine_->unsynced_bytes(), std::memory_order_relaxed);
+  // Completions, and what records have of their own, before their places are given to others.
+  for (std::uint64_t ticket = begin; ticket != end; ++ticket) {
+    IntakeEntry& entry = intake_.entry(static_cast<std::uint32_t>(ticket));
+    if (entry.own != nullptr) {
+      memory_.give(padded(entry.body_bytes) +
+                   padded(std::size_t{entry.topic_bytes} + entry.principal_bytes + entry.schema_bytes));
+      entry.own.reset();
+      long_record_.store(false, std::memory_order_release);
+    }
+    if (entry.completion == nullptr) continue;
+    std::exchange(entry.completion, nullptr)->complete(error, error ? 0 : outcome(ticket).value());
+  }
+  intake_.free_up_to(static_cast<std::uint32_t>(end));
+  waiters_.wake(all_synced ? synced_before : begin, end);
+  if (taken == 0) return;
+  room_.wake(0, 1);
+  readers_.wake(0, 1);
+}
+
+void LogCore::refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept {
+  const std::lock_guard lock(refused_mutex_);
+  if (!refused_.empty() && refused_.back().end == begin && refused_.back().error == error) {
+    refused_.back().end = end;
+  } else {
+    const std::uint64_t before =
+        refused_.empty() ? 0 : refused_.back().before + refused_.back().end - refused_.back().first;
+    refused_.push_back({begin, end, before, error});
+  }
+  refused_count_.fetch_add(end - begin, std::memory_order_release);
+}
+
+void LogCore::fail() noexcept {
+  failed_.store(true, std::memory_order_seq_cst);
+  waiters_.wake_all();
+  readers_.wake_all();
+  room_.wake_all();
+}
+
+// --- Reading. ---
+
+ReadOutcome LogCore::wait_for(std::uint64_t offset, const Deadline* deadline) noexcept {
+  const bool done = readers_.wait(0, deadline, [&] { return segments_.committed() > offset || is_closed(); });
+  return done ? ReadOutcome::end : ReadOutcome::timed_out;
+}
+
+void LogCore::found_missing(Loss&& loss) noexcept try {
+  {
+    const std::lock_guard lock(losses_mutex_);
+    const std::uint64_t end = loss.first_offset + loss.records;
+    // What an opening has judged is found by readers too.
+    const bool told = std::ranges::any_of(losses_, [&](const Loss& one) {
+      const std::uint64_t one_end = one.first_offset + one.records;
+      return one.first_offset <= loss.first_offset && end <= one_end && (loss.records != 0 || one == loss);
+    });
+    if (told) return;
+    losses_.push_back(loss);
+    std::ranges::stable_sort(losses_, {}, &Loss::first_offset);
+    report_stale_ = true;
+  }
+  if (loss.verdict != Verdict::torn) lost_records_.fetch_add(loss.records, std::memory_order_relaxed);
+  tell(loss);
+} catch (const std::bad_alloc&) {
+  // Whoever found it is told all the same.
+}
+
+void LogCore::tell(const Loss& loss) noexcept {
+  if (options_.on_loss && !loss.known) options_.on_loss(loss);
+}
+
+LossReport LogCore::losses() const {
+  const std::lock_guard lock(losses_mutex_);
+  return {losses_};
+}
+
+// --- Care. ---
+
+void LogCore::run_care() noexcept {
+  while (!stopping_.load(std::memory_order_seq_cst)) {
+    care();
+    (void)care_wake_.wait_until(std::chrono::steady_clock::now() + options_.timer);
+  }
+}
+
+void LogCore::care() noexcept {
+  {
+    const std::lock_guard lock(care_mutex_);
+    retain();
+    fill_spares();
+  }
+  write_report();
+  if (options_.segment_age > std::chrono::nanoseconds(0)) {
+    roll_asked_.store(true, std::memory_order_relaxed);
+    kick();
+  }
+}
+
+std::int64_t LogCore::sealed_at(Segment& segment) noexcept try {
+  const std::int64_t known = segment.sealed_ns.load(std::memory_order_relaxed);
+  if (known != 0) return known;
+  const auto file =
+      storage_->open(segment_name(segment.name.base_offset, segment.name.serial), Storage::Open::existing_to_read);
+  if (!file) return 0;
+  const auto header = read_header(**file);
+  if (!header) return 0;
+  Window window(**file);
+  Names names;
+  const auto mirror = read_mirror(window, *header, names);
+  const std::int64_t sealed = mirror.footer ? mirror.footer->footer.sealed_ns : header->created_ns;
+  segment.sealed_ns.store(sealed, std::memory_order_relaxed);
+  return sealed;
+} catch (const std::bad_alloc&) {
+  return 0;
+}
+
+bool LogCore::oldest_may_go(std::int64_t now) {
+  const auto segments = segments_.all();
+  if (segments.size() < 2) return false;
+  std::uint64_t bytes = 0;
+  for (const SegmentRef& segment : segments) bytes += segment->file_bytes;
+  if (retention_.bytes && bytes > *retention_.bytes) return true;
+  const std::uint64_t kept = segments_.committed() - segments[1]->name.base_offset;
+  if (retention_.records && kept >= *retention_.records) return true;
+  if (!retention_.age) return false;
+  const std::int64_t sealed = sealed_at(*segments[0]);
+  return sealed != 0 && now - sealed > retention_.age->count();
+}
+
+/// Drops what retention no longer wants.
+void LogCore::retain() noexcept try {
+  const std::int64_t now = wall_ns(*options_.clock);
+  while (oldest_may_go(now)) {
+    if (drop_oldest()) return;
+  }
+} catch (const std::bad_alloc&) {
+  // The next time.
+}
+
+/// The oldest segment becomes a spare, or goes. Errors: those of the storage; no_space_on_device if there is none.
+error_code LogCore::drop_oldest() noexcept try {
+  SegmentRef oldest = segments_.take_oldest();
+  if (oldest == nullptr) return system_error(sys::errc::no_space_on_device);
+  const std::uint64_t next_base = segments_.first_offset();
+  dropped_segments_.fetch_add(1, std::memory_order_relaxed);
+  dropped_records_.fetch_add(next_base - oldest->name.base_offset, std::memory_order_relaxed);
+  const bool is_read = oldest.use_count() > 1;
+  if (!is_read && spares_.size() < options_.spare_segments && oldest->file_bytes == options_.segment_bytes) {
+    auto spare = retire_segment(*storage_, oldest->name);
+    if (spare) {
+      spares_.put(std::move(*spare));
+      return {};
+    }
+    if (spare.error() != errc::log_damaged) return spare.error();
+  } else if (const error_code error = storage_->remove(segment_name(oldest->name.base_offset, oldest->name.serial))) {
+    return error;
+  }
+  disk_.give(oldest->file_bytes);
+  return storage_->sync_names();
+} catch (const std::bad_alloc&) {
+  return errc::out_of_memory;
+}
+
+result<std::uint64_t> LogCore::drop_before(std::uint64_t offset) noexcept {
+  const std::lock_guard lock(care_mutex_);
+  for (;;) {
+    const auto place = segments_.find(segments_.first_offset());
+    if (place.next == nullptr || place.next->name.base_offset > offset) return segments_.first_offset();
+    if (const error_code error = drop_oldest()) return error;
+  }
+}
+
+void LogCore::set_retention(const Retention& retention) noexcept {
+  const std::lock_guard lock(care_mutex_);
+  retention_ = retention;
+}
+
+/// Holds segment files ready, so that no commit waits for one to be filled.
+void LogCore::fill_spares() noexcept {
+  while (spares_.size() < options_.spare_segments && !stopping_.load(std::memory_order_relaxed)) {
+    if (!disk_.take(options_.segment_bytes)) return;
+    auto spare = make_spare(*storage_, options_.segment_bytes);
+    if (!spare) {
+      disk_.give(options_.segment_bytes);
+      return;  // the disk is full, or worse: whoever commits finds out
+    }
+    counts_.fill_bytes.fetch_add(options_.segment_bytes, std::memory_order_relaxed);
+    spares_.put(std::move(*spare));
+  }
+}
+
+/// The loss report beside the log, whole or not at all.
+void LogCore::write_report() noexcept try {
+  std::string text;
+  {
+    const std::lock_guard lock(losses_mutex_);
+    if (!report_stale_) return;
+    report_stale_ = false;
+    text = LossReport{losses_}.to_json();
+  }
+  const std::string unfinished = std::string(report_name) + std::string(unfinished_suffix);
+  (void)storage_->remove(unfinished);
+  const auto file = storage_->open(unfinished, Storage::Open::create);
+  if (!file) return;
+  if (write_at(**file, 0, std::as_bytes(std::span(text))) || (*file)->sync()) return;
+  if (!storage_->rename(unfinished, report_name)) (void)storage_->sync_names();
+} catch (const std::bad_alloc&) {
+  // The next time something is found.
+}
+
+result<LossReport> LogCore::scrub(const ScrubOptions& options) noexcept try {
+  if (const error_code error =
+          scrub_segments(*this, options, [this] { return stopping_.load(std::memory_order_relaxed); })) {
+    return error;
+  }
+  return losses();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+LogStats LogCore::stats() const noexcept {
+  const auto of = [](const std::atomic<std::uint64_t>& count) { return count.load(std::memory_order_relaxed); };
+  LogStats stats;
+  stats.first_offset = segments_.first_offset();
+  stats.next_offset = segments_.committed();
+  stats.segments = segments_.size();
+  stats.spares = spares_.size();
+  stats.disk_bytes = disk_.used();
+  stats.quarantine_bytes = of(quarantine_bytes_);
+  stats.records = of(records_);
+  stats.payload_bytes = of(payload_bytes_);
+  stats.commits = of(commits_);
+  stats.syncs = of(counts_.syncs);
+  stats.sync_failures = of(counts_.sync_failures);
+  stats.overloads = of(overloads_);
+  stats.rejected = of(refused_count_);
+  stats.uncommitted_bytes = intake_.used_bytes();
+  stats.unsynced_bytes = of(unsynced_bytes_);
+  stats.record_bytes = of(counts_.record_bytes);
+  stats.frame_bytes = of(counts_.frame_bytes);
+  stats.fill_bytes = of(counts_.fill_bytes);
+  stats.repair_bytes = of(counts_.repair_bytes);
+  stats.rolls = of(counts_.rolls);
+  stats.reused_segments = of(counts_.reused_segments);
+  stats.dropped_segments = of(dropped_segments_);
+  stats.dropped_records = of(dropped_records_);
+  stats.lost_records = of(lost_records_);
+  stats.read_only = read_only();
+  stats.full = full_.load(std::memory_order_relaxed);
+  return stats;
+}
+
+}  // namespace bus::detail

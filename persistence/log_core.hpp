@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// A log with its threads: appenders hand records over, one of them or the commit thread commits, the care thread does
+// what is not urgent.
+//
+// The way of a record: an appender makes its body, and its check, and hands it over (Intake), which gives it a ticket.
+// Whoever has the turn takes what is ready, in the order of tickets, writes it as one batch, and syncs if anything in
+// it asks for that. Then the watermarks rise over the tickets, and those who wait for one of them are woken.
+#pragma once
+
+#include "persistence/intake.hpp"
+#include "persistence/log_engine.hpp"
+#include "persistence/log_reader.hpp"
+#include "persistence/spares.hpp"
+
+#include "core/semaphore.hpp"
+
+#include <bus/persistence/log.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <vector>
+
+namespace bus::detail {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+/// An append that somebody is told of instead of waiting.
+class Completion {
+ public:
+  /// In the thread that committed it. Must not block or throw; may end the object.
+  virtual void complete(error_code error, std::uint64_t offset) noexcept = 0;
+
+ protected:
+  ~Completion() = default;
+};
+
+/// What an appender hands over of one record.
+struct IntakeEntry {
+  const std::byte* body = nullptr;
+  std::unique_ptr<std::byte[]> own;  // the body's, if it was too long for the intake's memory
+  std::uint32_t body_bytes = 0;
+  std::uint32_t body_crc = 0;
+  const char* texts = nullptr;  // topic, principal, schema, one behind the other
+  std::uint32_t schema_version = 0;
+  std::uint16_t topic_bytes = 0;
+  std::uint16_t principal_bytes = 0;
+  std::uint16_t schema_bytes = 0;
+  Durability durability = Durability::synced;
+  bool tagged = false;
+  std::optional<std::int64_t> time_ns = {};
+  std::uint32_t together = 1;  // of the first of several that go in one commit: how many
+  Completion* completion = nullptr;
+};
+
+/// Those who wait for a number to rise, so that a rise wakes many with few system calls: numbers that are near each
+/// other share a place to sleep.
+/// Threads: any; one raises.
+class Waiters {
+ public:
+  /// Returns: false if the deadline passed before `done()`.
+  template <class Done>
+  bool wait(std::uint64_t number, const Deadline* deadline, Done&& done) {
+    Cell& cell = cells_[number / numbers_in_cell % cells_.size()];
+    cell.sleepers.fetch_add(1, std::memory_order_seq_cst);  // sync CELL-ARM: in front of the last look
+    std::unique_lock lock(cell.mutex);
+    bool in_time = true;
+    while (!done() && in_time) {
+      if (deadline == nullptr) {
+        cell.changed.wait(lock);
+      } else {
+        in_time = cell.changed.wait_until(lock, *deadline) == std::cv_status::no_timeout;
+      }
+    }
+    const bool is_done = done();
+    lock.unlock();
+    cell.sleepers.fetch_sub(1, std::memory_order_relaxed);
+    return is_done;
+  }
+
+  /// Wakes those who wait for numbers in `[from, to)`, after what they look at has changed, by a sequentially
+  /// consistent store.
+  void wake(std::uint64_t from, std::uint64_t to) noexcept {
+    if (from >= to) return;
+    const std::uint64_t first = from / numbers_in_cell;
+    const std::uint64_t last = std::min((to - 1) / numbers_in_cell, first + cells_.size() - 1);
+    for (std::uint64_t i = first; i <= last; ++i) wake(cells_[i % cells_.size()]);
+  }
+  void wake_all() noexcept {
+    for (Cell& cell : cells_) wake(cell);
+  }
+
+ private:
+  static constexpr std::uint64_t numbers_in_cell = 64;
+  struct alignas(64) Cell {
+    std::atomic<std::uint32_t> sleepers{0};
+    std::mutex mutex;
+    std::condition_variable changed;
+  };
+  static void wake(Cell& cell) noexcept {
+    if (cell.sleepers.load(std::memory_order_seq_cst) == 0) return;  // sync CELL-CHECK: behind what has changed
+    {
+      const std::lock_guard lock(cell.mutex);
+    }
+    cell.changed.notify_all();
+  }
+
+  std::array<Cell, 16> cells_;
+};
+
+/// Memory that a log may take, and takes. Threads: any.
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(std::optional<std::size_t> most) noexcept : most_(most) {}
+  bool take(std::size_t bytes) noexcept {
+    std::size_t used = used_.load(std::memory_order_relaxed);
+    do {
+      if (most_ && (used > *most_ || *most_ - used < bytes)) return false;
+    } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+    return true;
+  }
+  void give(std::size_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+ private:
+  const std::optional<std::size_t> most_;
+  std::atomic<std::size_t> used_{0};
+};
+
+class LogCore final : public ReadSource {
+ public:
+  /// Without threads, whoever waits commits, and `care` is called by hand: for tests that must be repeatable.
+  enum class Threads { own, none };
+  static result<std::unique_ptr<LogCore>> open(std::unique_ptr<Storage> storage, const LogOptions& options,
+                                               Threads threads = Threads::own) noexcept;
+  ~LogCore();
+
+  // --- Appending. ---
+
+  /// Returns: the ticket of the first.
+  result<std::uint64_t> hand_over(std::span<const bus::Record> records, Durability durability, bool will_wait,
+                                  const Deadline* deadline, Completion* completion = nullptr) noexcept;
+
+  /// Returns: the offset of the first. Errors: timed_out, and what became of it.
+  result<std::uint64_t> wait(std::uint64_t ticket, std::uint32_t records, Durability durability,
+                             const Deadline* deadline) noexcept;
+  bool is_settled(std::uint64_t ticket, std::uint32_t records, Durability durability) const noexcept;
+  error_code sync() noexcept;
+  error_code close() noexcept;
+
+  // --- Care. ---
+
+  /// What the timer does.
+  void care() noexcept;
+  result<std::uint64_t> drop_before(std::uint64_t offset) noexcept;
+  result<LossReport> scrub(const ScrubOptions& options) noexcept;
+  LossReport losses() const;
+  void accept_losses() noexcept;
+  void set_retention(const Retention& retention) noexcept;
+  void set_full_disk(FullDisk policy) noexcept { full_disk_.store(policy, std::memory_order_relaxed); }
+  bool read_only() const noexcept {
+    return failed_.load(std::memory_order_acquire) || unaccepted_.load(std::memory_order_acquire);
+  }
+  LogStats stats() const noexcept;
+  const LogOptions& options() const noexcept { return options_; }
+  std::unique_ptr<Storage> release_storage() noexcept { return std::move(storage_); }
+
+  // --- ReadSource. ---
+  Storage& storage() noexcept override { return *storage_; }
+  SegmentList& segments() noexcept override { return segments_; }
+  const LogId& log_id() const noexcept override { return log_id_; }
+  void look_for_segments() noexcept override {}
+  void found_missing(Loss&& loss) noexcept override;
+  ReadOutcome wait_for(std::uint64_t offset, const Deadline* deadline) noexcept override;
+  bool is_closed() const noexcept override { return closed_.load(std::memory_order_seq_cst); }
+  bool take_memory(std::size_t bytes) noexcept override { return memory_.take(bytes); }
+  void give_memory(std::size_t bytes) noexcept override { memory_.give(bytes); }
+
+ private:
+  LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Threads threads);
+  error_code begin();
+  error_code judge_losses();
+  void start_threads();
+  void stop_threads() noexcept;
+
+  // --- Appending. ---
+  error_code check_open() const noexcept;
+  std::optional<Intake<IntakeEntry>::Room> wait_for_room(std::uint32_t entries, std::size_t bytes,
+                                                         const Deadline* deadline) noexcept;
+  std::uint64_t long_ticket(std::uint32_t ticket) const noexcept;
+  result<std::uint64_t> outcome(std::uint64_t ticket) const noexcept;
+
+  // --- Committing: with the turn. ---
+  void kick() noexcept;
+  bool lead(std::uint64_t until) noexcept;
+  bool commit_some() noexcept;
+  std::uint32_t gather();
+  error_code write_gathered() noexcept;
+  error_code make_room(error_code error) noexcept;
+  void settle(std::uint32_t taken, error_code error, bool synced) noexcept;
+  void refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept;
+  void fail() noexcept;
+  bool something_to_do() const noexcept;
+
+  // --- Threads. ---
+  void run_commits() noexcept;
+  void run_care() noexcept;
+
+  // --- Care. ---
+  error_code drop_oldest() noexcept;
+  bool oldest_may_go(std::int64_t now);
+  void retain() noexcept;
+  void fill_spares() noexcept;
+  void write_report() noexcept;
+  void tell(const Loss& loss) noexcept;
+  std::int64_t sealed_at(Segment& segment) noexcept;
+
+  const LogOptions options_;
+  const Threads threads_;
+  std::unique_ptr<Storage> storage_;
+  LogId log_id_{};
+  SegmentList segments_;
+  Spares spares_;
+  DiskBudget disk_;
+  MemoryBudget memory_;
+  WriteCounts counts_;
+  std::unique_ptr<LogEngine> engine_;  // of whoever has the turn
+
+  // --- From appenders to whoever commits. ---
+  Intake<IntakeEntry> intake_;
+  Turn<> turn_;
+  std::atomic<bool> long_record_{false};  // one whose body has memory of its own is on its way
+
+  // Of whoever has the turn.
+  std::uint64_t next_ticket_ = 0;
+  std::vector<LogEntry> batch_;
+  std::uint64_t base_offset_ = 0;  // of ticket 0
+
+  // Tickets below are settled so far. WATERMARK: stored by whoever commits, in front of CELL-CHECK.
+  std::atomic<std::uint64_t> written_{0};
+  std::atomic<std::uint64_t> synced_{0};
+  std::atomic<bool> failed_{false};
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> closed_{false};
+  Waiters waiters_;
+  Waiters readers_;
+  Waiters room_;  // for memory
+
+  /// Tickets that were refused, so that offsets have no gaps.
+  struct Refused {
+    std::uint64_t first;
+    std::uint64_t end;
+    std::uint64_t before;  ///< refused in front of it
+    error_code error;
+  };
+  mutable std::mutex refused_mutex_;
+  std::vector<Refused> refused_;
+  std::atomic<std::uint64_t> refused_count_{0};
+
+  std::atomic<bool> sync_asked_{false};
+  std::atomic<bool> roll_asked_{false};
+  std::atomic<std::int64_t> sync_due_{0};  // steady time in ns, 0 if none is
+  std::atomic<bool> full_{false};
+  std::atomic<FullDisk> full_disk_;
+
+  // --- Threads. ---
+  Semaphore commit_wake_;
+  std::atomic<bool> kicked_{false};
+  Semaphore care_wake_;
+  std::atomic<bool> stopping_{false};
+  std::thread commit_thread_;
+  std::thread care_thread_;
+
+  // --- Care. ---
+  mutable std::mutex care_mutex_;  // one cares at a time
+  mutable std::mutex losses_mutex_;
+  std::vector<Loss> losses_;
+  bool report_stale_ = false;
+  Retention retention_;
+  std::atomic<bool> unaccepted_{false};
+
+  // --- Counts. ---
+  std::atomic<std::uint64_t> records_{0};
+  std::atomic<std::uint64_t> payload_bytes_{0};
+  std::atomic<std::uint64_t> commits_{0};
+  std::atomic<std::uint64_t> overloads_{0};
+  std::atomic<std::uint64_t> unsynced_bytes_{0};
+  std::atomic<std::uint64_t> dropped_segments_{0};
+  std::atomic<std::uint64_t> dropped_records_{0};
+  std::atomic<std::uint64_t> lost_records_{0};
+  std::atomic<std::uint64_t> quarantine_bytes_{0};
+};
+
+}  // namespace bus::detail

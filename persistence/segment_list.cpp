@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "persistence/segment_list.hpp"
+
+#include <algorithm>
+
+namespace bus::detail {
+
+SegmentList::Place SegmentList::find(std::uint64_t offset) const {
+  const std::lock_guard lock(mutex_);
+  if (segments_.empty()) return {};
+  const auto base = [](const SegmentRef& segment) { return segment->name.base_offset; };
+  auto behind = std::ranges::upper_bound(segments_, offset, {}, base);
+  if (behind == segments_.begin()) ++behind;
+  if (behind == segments_.end()) return {*(behind - 1), nullptr, index_};
+  return {*(behind - 1), *behind, {}};
+}
+
+SegmentRef SegmentList::behind(std::uint64_t serial) const {
+  const std::lock_guard lock(mutex_);
+  const auto found =
+      std::ranges::upper_bound(segments_, serial, {}, [](const SegmentRef& segment) { return segment->name.serial; });
+  return found == segments_.end() ? nullptr : *found;
+}
+
+}  // namespace bus::detail
