@@ -21,6 +21,11 @@ bool is_settled(const LogCore& log, std::uint64_t ticket, std::uint32_t records,
   return log.is_settled(ticket, records, durability);
 }
 
+error_code LogAccess::submit(Log& log, const Record& record, Durability durability, Completion& completion) noexcept {
+  const auto ticket = log.core_->hand_over({&record, 1}, durability, false, nullptr, &completion);
+  return ticket ? error_code() : ticket.error();
+}
+
 }  // namespace detail
 
 std::string_view to_string(Durability durability) noexcept {

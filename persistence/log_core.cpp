@@ -100,11 +100,11 @@ LogCore::LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Th
       threads_(threads),
       storage_(std::move(storage)),
       disk_(options.disk_bytes),
-      memory_(options.memory_bytes),
+      memory_(std::make_shared<MemoryBudget>(options.memory_bytes)),
       intake_(places_for(options), options.uncommitted_bytes),
       full_disk_(options.full_disk),
       retention_(options.retention) {
-  (void)memory_.take(fixed_memory(options));
+  (void)memory_->take(fixed_memory(options));
 }
 
 LogCore::~LogCore() { (void)close(); }
@@ -254,7 +254,7 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
       overloads_.fetch_add(1, std::memory_order_relaxed);
       return make_error_code(errc::overloaded);
     }
-    if (memory_.take(bytes)) own.reset(new (std::nothrow) std::byte[padded(one.bytes())]);
+    if (memory_->take(bytes)) own.reset(new (std::nothrow) std::byte[padded(one.bytes())]);
     if (own == nullptr) {
       long_record_.store(false, std::memory_order_release);
       return make_error_code(errc::out_of_memory);
@@ -266,7 +266,7 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
   if (!room) room = wait_for_room(count, bytes, deadline);
   if (!room) {
     if (is_long) {
-      memory_.give(intake_bytes(one, records[0]));
+      memory_->give(intake_bytes(one, records[0]));
       long_record_.store(false, std::memory_order_release);
     }
     overloads_.fetch_add(1, std::memory_order_relaxed);
@@ -545,10 +545,13 @@ bool LogCore::commit_some() noexcept {
 }
 
 error_code LogCore::write_gathered() noexcept {
+  const std::uint64_t rolls = counts_.rolls.load(std::memory_order_relaxed);
   for (;;) {
     const error_code error = engine_->append(batch_);
     if (error != sys::errc::no_space_on_device) {
       full_.store(false, std::memory_order_relaxed);
+      // There may be something to drop, and a spare to make.
+      if (counts_.rolls.load(std::memory_order_relaxed) != rolls && threads_ == Threads::own) care_wake_.post();
       return error;
     }
     full_.store(true, std::memory_order_relaxed);
@@ -602,8 +605,8 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
   for (std::uint64_t ticket = begin; ticket != end; ++ticket) {
     IntakeEntry& entry = intake_.entry(static_cast<std::uint32_t>(ticket));
     if (entry.own != nullptr) {
-      memory_.give(padded(entry.body_bytes) +
-                   padded(std::size_t{entry.topic_bytes} + entry.principal_bytes + entry.schema_bytes));
+      memory_->give(padded(entry.body_bytes) +
+                    padded(std::size_t{entry.topic_bytes} + entry.principal_bytes + entry.schema_bytes));
       entry.own.reset();
       long_record_.store(false, std::memory_order_release);
     }

@@ -15,6 +15,7 @@
 
 #include "core/semaphore.hpp"
 
+#include <bus/detail/log_async.hpp>
 #include <bus/persistence/log.hpp>
 
 #include <array>
@@ -33,16 +34,6 @@
 namespace bus::detail {
 
 using Deadline = std::chrono::steady_clock::time_point;
-
-/// An append that somebody is told of instead of waiting.
-class Completion {
- public:
-  /// In the thread that committed it. Must not block or throw; may end the object.
-  virtual void complete(error_code error, std::uint64_t offset) noexcept = 0;
-
- protected:
-  ~Completion() = default;
-};
 
 /// What an appender hands over of one record.
 struct IntakeEntry {
@@ -117,24 +108,6 @@ class Waiters {
   std::array<Cell, 16> cells_;
 };
 
-/// Memory that a log may take, and takes. Threads: any.
-class MemoryBudget {
- public:
-  explicit MemoryBudget(std::optional<std::size_t> most) noexcept : most_(most) {}
-  bool take(std::size_t bytes) noexcept {
-    std::size_t used = used_.load(std::memory_order_relaxed);
-    do {
-      if (most_ && (used > *most_ || *most_ - used < bytes)) return false;
-    } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-    return true;
-  }
-  void give(std::size_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }
-
- private:
-  const std::optional<std::size_t> most_;
-  std::atomic<std::size_t> used_{0};
-};
-
 class LogCore final : public ReadSource {
  public:
   /// Without threads, whoever waits commits, and `care` is called by hand: for tests that must be repeatable.
@@ -181,8 +154,7 @@ class LogCore final : public ReadSource {
   void found_missing(Loss&& loss) noexcept override;
   ReadOutcome wait_for(std::uint64_t offset, const Deadline* deadline) noexcept override;
   bool is_closed() const noexcept override { return closed_.load(std::memory_order_seq_cst); }
-  bool take_memory(std::size_t bytes) noexcept override { return memory_.take(bytes); }
-  void give_memory(std::size_t bytes) noexcept override { memory_.give(bytes); }
+  const std::shared_ptr<MemoryBudget>& memory() noexcept override { return memory_; }
 
  private:
   LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Threads threads);
@@ -230,7 +202,7 @@ class LogCore final : public ReadSource {
   SegmentList segments_;
   Spares spares_;
   DiskBudget disk_;
-  MemoryBudget memory_;
+  const std::shared_ptr<MemoryBudget> memory_;
   WriteCounts counts_;
   std::unique_ptr<LogEngine> engine_;  // of whoever has the turn
 

@@ -27,14 +27,8 @@ result<std::unique_ptr<ReaderCore>> ReaderCore::make(ReadSource& source, const R
   if (options.block_bytes < min_block_bytes || options.block_bytes > max_block_bytes) {
     return make_error_code(boost::system::errc::invalid_argument);
   }
-  if (!source.take_memory(options.block_bytes)) return make_error_code(errc::out_of_memory);
-  std::unique_ptr<ReaderCore> reader;
-  try {
-    reader.reset(new ReaderCore(source, options));
-  } catch (...) {
-    source.give_memory(options.block_bytes);
-    throw;
-  }
+  std::unique_ptr<ReaderCore> reader(new ReaderCore(source, options));
+  if (!reader->took_memory_) return make_error_code(errc::out_of_memory);
   if (const error_code error = reader->begin()) return error;
   return reader;
 } catch (const std::bad_alloc&) {
@@ -42,9 +36,16 @@ result<std::unique_ptr<ReaderCore>> ReaderCore::make(ReadSource& source, const R
 }
 
 ReaderCore::ReaderCore(ReadSource& source, const ReadOptions& options)
-    : source_(source), block_bytes_(options.block_bytes), patterns_(options.patterns), from_(options.from) {}
+    : source_(source),
+      memory_(source.memory()),
+      block_bytes_(options.block_bytes),
+      took_memory_(memory_->take(options.block_bytes)),
+      patterns_(options.patterns),
+      from_(options.from) {}
 
-ReaderCore::~ReaderCore() { source_.give_memory(block_bytes_); }
+ReaderCore::~ReaderCore() {
+  if (took_memory_) memory_->give(block_bytes_);
+}
 
 error_code ReaderCore::begin() {
   if (const auto* const offset = std::get_if<std::uint64_t>(&from_.place_)) {
@@ -173,12 +174,13 @@ std::optional<ReadResult> ReaderCore::leave() {
     if (next_ >= committed) return ReadResult(ReadOutcome::end);
     return skip_to(committed);  // what is missing at its end
   }
-  // What retention has dropped in between is no damage.
   const std::uint64_t end = behind->name.base_offset;
+  // What retention has dropped in between is no damage: the next step tells it.
+  const bool is_overrun = source_.segments().first_offset() > next_;
+  const auto gap = next_ < end && !is_overrun ? skip_to(end) : std::nullopt;
   segment_.reset();
   scanner_.reset();
-  if (next_ >= end) return std::nullopt;
-  return skip_to(end);
+  return gap;
 }
 
 /// Whether more has been committed to the segment since it was looked at.
@@ -317,7 +319,7 @@ ReaderCore::Taken ReaderCore::take(const FoundFrame& frame) {
   const auto principal = name(frame.head.principal, false, {});
   if (!topic || !principal) return Taken::unreadable;
   const std::int64_t time_ns = time_of(frame);
-  if (!is_wanted(frame, time_ns, *topic)) return Taken::passed_over;
+  if (!is_wanted(frame, time_ns + time_unit_ns - 1, *topic)) return Taken::passed_over;
   RecordAccess::set(make_current(), header_.base_offset + frame.head.number, *topic, *principal, time_ns, {},
                     frame.body);
   return Taken::told;
@@ -336,7 +338,8 @@ ReaderCore::Taken ReaderCore::take_tagged(const FoundFrame& frame) {
   const auto principal = name(frame.head.principal, false, fields.principal);
   if (!topic || !principal || !digest_holds(fields, payload)) return Taken::unreadable;
   const std::int64_t time_ns = fields.time_ns.value_or(time_of(frame));
-  if (!is_wanted(frame, time_ns, *topic)) return Taken::passed_over;
+  const std::int64_t latest_ns = fields.time_ns ? time_ns : time_ns + time_unit_ns - 1;
+  if (!is_wanted(frame, latest_ns, *topic)) return Taken::passed_over;
   RecordView* view = &make_current();
   if (fields.lz4_bytes) {
     // In a block of its own, with the fields, which go with it.
@@ -369,10 +372,10 @@ std::int64_t ReaderCore::time_of(const FoundFrame& frame) const noexcept {
   return header_.created_ns + std::int64_t{frame.head.time} * time_unit_ns;
 }
 
-/// Whether somebody asked for it.
-bool ReaderCore::is_wanted(const FoundFrame& frame, std::int64_t time_ns, std::string_view topic) {
+/// Whether somebody asked for it. A time that is rounded down is taken for the latest that it may have been.
+bool ReaderCore::is_wanted(const FoundFrame& frame, std::int64_t latest_ns, std::string_view topic) {
   if (from_time_ns_ != 0) {
-    if (time_ns < from_time_ns_) return false;
+    if (latest_ns < from_time_ns_) return false;
     from_time_ns_ = 0;
   }
   return patterns_.empty() || wanted(frame.head.topic, topic);

@@ -6,6 +6,7 @@
 
 #include "persistence/block.hpp"
 #include "persistence/frame_scanner.hpp"
+#include "persistence/memory_budget.hpp"
 #include "persistence/segment_file.hpp"
 #include "persistence/segment_list.hpp"
 #include "persistence/window.hpp"
@@ -40,15 +41,14 @@ class ReadSource {
                                const std::chrono::steady_clock::time_point* deadline) noexcept = 0;
   virtual bool is_closed() const noexcept = 0;
 
-  /// Memory that readers take. Returns: whether there is so much left.
-  virtual bool take_memory(std::size_t bytes) noexcept = 0;
-  virtual void give_memory(std::size_t bytes) noexcept = 0;
+  /// What readers take memory from.
+  virtual const std::shared_ptr<MemoryBudget>& memory() noexcept = 0;
 
  protected:
   ~ReadSource() = default;
 };
 
-/// Threads: one at a time, beside a log that goes on. The source must outlive it.
+/// Threads: one at a time, beside a log that goes on. The source must outlive its use, and may go before it does.
 class ReaderCore {
  public:
   /// Errors: invalid_argument; those of the storage; out_of_memory.
@@ -77,7 +77,7 @@ class ReaderCore {
   Taken take(const FoundFrame& frame);
   Taken take_tagged(const FoundFrame& frame);
   std::int64_t time_of(const FoundFrame& frame) const noexcept;
-  bool is_wanted(const FoundFrame& frame, std::int64_t time_ns, std::string_view topic);
+  bool is_wanted(const FoundFrame& frame, std::int64_t latest_ns, std::string_view topic);
   RecordView& make_current();
   bool was_dropped(const SegmentRef& segment);
   bool still_there();
@@ -86,7 +86,9 @@ class ReaderCore {
   void note_missing(std::uint64_t first, std::uint64_t end_offset) noexcept;
 
   ReadSource& source_;
+  const std::shared_ptr<MemoryBudget> memory_;
   const std::size_t block_bytes_;
+  const bool took_memory_;
   const std::vector<TopicPattern> patterns_;
   const From from_;
   std::uint64_t next_ = 0;

@@ -119,8 +119,7 @@ class SnapshotCore final : public ReadSource {
     return ReadOutcome::timed_out;  // nobody tells: see `LogSnapshot::refresh`
   }
   bool is_closed() const noexcept override { return true; }
-  bool take_memory(std::size_t) noexcept override { return true; }
-  void give_memory(std::size_t) noexcept override {}
+  const std::shared_ptr<MemoryBudget>& memory() noexcept override { return memory_; }
 
  private:
   static std::string name_of(const Segment& segment) {
@@ -189,6 +188,7 @@ class SnapshotCore final : public ReadSource {
   }
 
   const std::unique_ptr<Storage> storage_;
+  const std::shared_ptr<MemoryBudget> memory_ = std::make_shared<MemoryBudget>(std::nullopt);
   LogId log_id_{};
   SegmentList segments_;
   std::mutex refresh_mutex_;

@@ -103,11 +103,11 @@ class EngineOnDisk final : public ReadSource {
     return ReadOutcome::timed_out;
   }
   bool is_closed() const noexcept override { return true; }
-  bool take_memory(std::size_t) noexcept override { return true; }
-  void give_memory(std::size_t) noexcept override {}
+  const std::shared_ptr<MemoryBudget>& memory() noexcept override { return memory_; }
 
  private:
   const std::unique_ptr<Storage> storage_;
+  const std::shared_ptr<MemoryBudget> memory_ = std::make_shared<MemoryBudget>(std::nullopt);
   SegmentList segments_;
   std::unique_ptr<LogEngine> engine_;
 };

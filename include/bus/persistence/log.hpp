@@ -17,7 +17,7 @@
 //            waits for its receipt, if nobody else is at it, or by the log's one commit thread.
 // Failure    A write or a sync that fails is never tried again: the log takes nothing more (log_read_only), is read on,
 //            and can be opened again in the process (`reopen`). A full disk is no such failure.
-// Lifetime   The log must outlive its readers and receipts that wait. Destroying it is `close`.
+// Lifetime   The log must outlive the use of its readers, and receipts that wait. Destroying it is `close`.
 #pragma once
 
 #include <bus/error.hpp>
@@ -26,10 +26,12 @@
 #include <bus/persistence/record.hpp>
 #include <bus/persistence/storage.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -191,7 +193,7 @@ class [[nodiscard]] ReadResult {
 };
 
 /// Goes along the records of a log, from history to live without a gap or a duplicate.
-/// Threads: one at a time. Lifetime: the log must outlive it.
+/// Threads: one at a time. Lifetime: the log must outlive its use; views outlive both.
 class LogReader {
  public:
   LogReader(LogReader&&) noexcept;
@@ -272,7 +274,8 @@ struct ScrubOptions {
 /// Threads: all functions from any thread, but `close` and `reopen`.
 class Log {
  public:
-  /// Opens the log in a directory, or begins one, and judges what a crash or damage has left.
+  /// Opens the log in a directory, or begins one, and judges what a crash or damage has left. The directory is made,
+  /// with those above it, if it does not exist.
   /// Errors: log_locked; log_version_unsupported; invalid_argument, for impossible options; log_foreign, if a segment
   ///         belongs to another log; those of the storage; out_of_memory.
   static result<Log> open(const std::filesystem::path& directory, const LogOptions& options = {}) noexcept;
@@ -416,7 +419,7 @@ class LogSnapshot {
     std::uint64_t base_offset = 0;
     std::uint64_t records = 0;
     std::uint64_t bytes = 0;
-    std::uint64_t used_bytes = 0;
+    std::uint64_t used_bytes = 0;  ///< from the file's begin to the end of what is committed in it
     bool sealed = false;
     std::optional<std::chrono::system_clock::time_point> created = {};
   };

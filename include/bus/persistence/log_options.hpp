@@ -61,7 +61,8 @@ struct LogOptions {
 
   Retention retention = {};
 
-  /// How often the log looks whether anything is due: retention, the age of a segment, room on a full disk.
+  /// How often the log looks whether anything is due: retention, the age of a segment. It also looks when a segment has
+  /// been ended.
   std::chrono::nanoseconds timer = std::chrono::seconds(1);
 
   /// Bytes that the directory may take, everything in it counted; none: as many as there are.
