@@ -79,6 +79,8 @@ struct Options {
   bool json = false;
   std::vector<std::string> workloads;  ///< empty: all
   std::vector<std::string> modes;      ///< receive modes; empty: all
+  std::string directory = ".";         ///< where logs are put
+  bool big = false;                    ///< workloads may take many gigabytes of disk
 
   static bool has(const std::vector<std::string>& list, std::string_view name) {
     return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
@@ -90,7 +92,7 @@ struct Options {
 /// One measurement: one line of JSON, or one row for people.
 class Line {
  public:
-  explicit Line(std::string_view workload) : workload_(workload) {}
+  explicit Line(std::string_view workload, std::string_view peer = ours) : workload_(workload), peer_(peer) {}
 
   Line& param(std::string_view key, std::string_view text) {
     params_.push_back({std::string(key), '"' + std::string(text) + '"', std::string(text)});
@@ -121,18 +123,20 @@ class Line {
 
   void print(const Options& options) const {
     if (options.json) {
-      std::string line =
-          R"({"workload":")" + workload_ + R"(","peer":"busbar","version":")" BUSBAR_VERSION R"(","params":{)";
-      line += joined(params_) + '}';
+      std::string line = R"({"workload":")" + workload_ + R"(","peer":")" + peer_ + R"(","version":")";
+      line += (peer_ == ours ? BUSBAR_VERSION : "-") + std::string(R"(","params":{)") + joined(params_) + '}';
       if (!metrics_.empty()) line += ',' + joined(metrics_);
       std::printf("%s}\n", line.c_str());
     } else {
-      std::printf("%-4s %-48s %s\n", workload_.c_str(), listed(params_).c_str(), listed(metrics_).c_str());
+      const std::string what = (peer_ == ours ? "" : peer_ + "  ") + listed(params_);
+      std::printf("%-4s %-48s %s\n", workload_.c_str(), what.c_str(), listed(metrics_).c_str());
     }
     std::fflush(stdout);  // a run takes minutes, and somebody may be watching
   }
 
  private:
+  static constexpr std::string_view ours = "busbar";
+
   struct Field {
     std::string key;
     std::string json;
@@ -162,6 +166,7 @@ class Line {
   }
 
   std::string workload_;
+  std::string peer_;
   std::vector<Field> params_;
   std::vector<Field> metrics_;
 };
@@ -174,11 +179,13 @@ struct Workload {
 
 inline void print_help(std::FILE* to, const char* program, std::span<const Workload> workloads) {
   std::fprintf(to,
-               "usage: %s [--json] [--filter ID,...] [--recv MODE,...] [--seconds S]\n\n"
+               "usage: %s [--json] [--filter ID,...] [--recv MODE,...] [--seconds S] [--dir DIR] [--big]\n\n"
                "  --json      one JSON object a line for each measurement\n"
                "  --filter    only these workloads\n"
                "  --recv      only these ways to receive: poll, batch, blocking, async, async-batch\n"
-               "  --seconds   how long a run publishes, where a workload does not fix it; default 0.5\n\n",
+               "  --seconds   how long a run publishes, where a workload does not fix it; default 0.5\n"
+               "  --dir       where logs are put for the time of a run; default: the current directory\n"
+               "  --big       also what takes many gigabytes of disk\n\n",
                program);
   for (const Workload& workload : workloads) std::fprintf(to, "  %-4s %s\n", workload.id, workload.what);
 }
@@ -201,11 +208,17 @@ inline bool parse(std::span<char* const> arguments, Options& options) {
       options.json = true;
       continue;
     }
+    if (name == "--big") {
+      options.big = true;
+      continue;
+    }
     if (++i == arguments.size()) return false;
     if (name == "--filter") {
       options.workloads = split(arguments[i]);
     } else if (name == "--recv") {
       options.modes = split(arguments[i]);
+    } else if (name == "--dir") {
+      options.directory = arguments[i];
     } else if (name == "--seconds") {
       options.seconds = std::strtod(arguments[i], nullptr);
       if (!(options.seconds > 0 && options.seconds < 3600)) return false;

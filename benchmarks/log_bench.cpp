@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// log_bench: what durable appends, reading back, and opening a log cost.
+//
+// D1, D2 and D4 stand beside "raw", the same bytes written and synced, or read and summed, with no library, by turns
+// with ours in one run. D1 to D4 do what the peers do, with the same payloads. Without --big the log of 8 GiB in D5 is
+// left out.
+#include <bus/persistence/log.hpp>
+
+#include "bench_common.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace bench {
+namespace {
+
+namespace fs = std::filesystem;
+using bus::Durability;
+
+constexpr std::size_t usual_payload = 256;
+constexpr std::size_t frame_head = 24;
+
+/// What a commit of so many usual records writes: their frames, a mark, and the end of the batch.
+std::size_t commit_bytes(double records) {
+  constexpr std::size_t mark = 56;
+  constexpr std::size_t end = 8;
+  return static_cast<std::size_t>(records * (usual_payload + frame_head)) + mark + end;
+}
+
+/// Only whether it runs is asked, so sizes are small.
+bool brief(const Options& options) { return options.seconds < 0.1; }
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+void check(const bus::error_code& code) {
+  if (code) throw boost::system::system_error(code);
+}
+
+void check(bool done, const fs::path& file) {
+  if (!done) throw std::system_error(errno, std::generic_category(), file.string());
+}
+
+/// A fresh directory that is gone at the end, with all in it.
+class Scratch {
+ public:
+  explicit Scratch(const Options& options) {
+    fs::create_directories(options.directory);
+    std::string name = fs::path(options.directory) / "log_bench.XXXXXX";
+    check(::mkdtemp(name.data()) != nullptr, name);
+    path_ = name;
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+
+  const fs::path& path() const { return path_; }
+
+  /// A directory in it.
+  fs::path folder(std::string_view name) const {
+    fs::create_directory(path_ / name);
+    return path_ / name;
+  }
+
+ private:
+  fs::path path_;
+};
+
+class File {
+ public:
+  File(fs::path path, int flags) : path_(std::move(path)), fd_(::open(path_.c_str(), flags | O_CLOEXEC, 0600)) {
+    check(fd_ >= 0, path_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() { ::close(fd_); }
+
+  void write(std::span<const std::byte> bytes, std::uint64_t at) {
+    const ssize_t done = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    check(done == static_cast<ssize_t>(bytes.size()), path_);
+  }
+  void read(std::span<std::byte> bytes, std::uint64_t at) {
+    const ssize_t done = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    check(done == static_cast<ssize_t>(bytes.size()), path_);
+  }
+  void sync() { check(::fdatasync(fd_) == 0, path_); }
+
+ private:
+  fs::path path_;
+  int fd_;
+};
+
+/// The peers' payloads: they do not compress, and differ from record to record.
+class Payload {
+ public:
+  explicit Payload(std::size_t bytes) : words_(bytes / 8) {}
+
+  /// Lifetime: until the next call.
+  std::span<const std::byte> of(std::uint64_t sequence) {
+    std::uint64_t x = sequence * 0x9E3779B97F4A7C15ULL + 1;
+    for (std::uint64_t& word : words_) {
+      x ^= x << 13;
+      x ^= x >> 7;
+      x ^= x << 17;
+      word = x;
+    }
+    return std::as_bytes(std::span(words_));
+  }
+
+ private:
+  std::vector<std::uint64_t> words_;
+};
+
+std::uint64_t sum_of(std::span<const std::byte> bytes) {
+  std::uint64_t sum = 0;
+  for (std::size_t at = 0; at + 8 <= bytes.size(); at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, bytes.data() + at, sizeof word);
+    sum += word;
+  }
+  return sum;
+}
+
+/// Calls `slice(ns)` for `--seconds` in all, at most 100 ms at a time. Those who take turns within it meet the same
+/// moods of the disk.
+template <class Slice>
+void in_slices(const Options& options, Slice slice) {
+  const double slices = std::max(5.0, std::ceil(options.seconds / 0.1));
+  for (double n = 0; n < slices; ++n) slice(to_ns(options.seconds / slices));
+}
+
+double median(std::vector<double> samples) {
+  std::sort(samples.begin(), samples.end());
+  return samples[samples.size() / 2];
+}
+
+// --- Appending ---
+
+struct Load {
+  int threads = 1;
+  int in_flight = 1;  ///< of each thread
+  std::size_t payload_bytes = usual_payload;
+  int topics = 1;  ///< by turns
+};
+
+/// One thread's appending. One in flight is awaited, and timed; more are handed over, and the oldest is waited for.
+template <Durability D>
+class Appender {
+ public:
+  Appender(bus::Log& log, const Load& load, int number = 0)
+      : log_(&log),
+        depth_(static_cast<std::size_t>(load.in_flight)),
+        payload_(load.payload_bytes),
+        first_(static_cast<std::uint64_t>(number) << 40) {
+    for (int i = 0; i < load.topics; ++i) {
+      records_.push_back({.topic = *bus::Topic::parse("bench.t" + std::to_string(i))});
+    }
+    pending_.reserve(depth_);
+  }
+
+  void run_until(std::uint64_t end) {
+    if (depth_ == 1) {
+      for (std::uint64_t last = now_ns(); last < end && !error_;) {
+        settle(log_->append<D>(next()));
+        const std::uint64_t now = now_ns();
+        latencies_.push_back(now - last);
+        last = now;
+      }
+    } else {
+      while (now_ns() < end && !error_) submit(64);
+      drain();
+    }
+  }
+
+  /// Hands so many over.
+  void submit(std::uint64_t count) {
+    for (; count != 0 && !error_; --count) {
+      if (pending_.size() == depth_) settle(pending_[oldest_].wait());
+      const auto pending = log_->submit<D>(next());
+      if (!pending) {
+        error_ = pending.error();
+      } else if (pending_.size() < depth_) {
+        pending_.push_back(*pending);
+      } else {
+        pending_[oldest_] = *pending;
+        if (++oldest_ == depth_) oldest_ = 0;
+      }
+    }
+  }
+
+  /// Waits for all that was handed over.
+  void drain() {
+    for (std::size_t i = 0; i < pending_.size() && !error_; ++i) {
+      settle(pending_[oldest_].wait());
+      if (++oldest_ == pending_.size()) oldest_ = 0;
+    }
+    pending_.clear();
+    oldest_ = 0;
+  }
+
+  /// Records that have their receipt.
+  std::uint64_t messages() const { return messages_; }
+  const std::vector<std::uint64_t>& latencies() const { return latencies_; }
+
+  void check_sound() const {
+    check(error_);
+    if (!in_order_) fail("offsets out of order");
+  }
+
+ private:
+  const bus::Record& next() {
+    bus::Record& record = records_[topic_];
+    if (++topic_ == records_.size()) topic_ = 0;
+    record.payload = payload_.of(first_ + sequence_++);
+    return record;
+  }
+
+  void settle(const bus::result<bus::Receipt<D>>& receipt) {
+    if (!receipt) {
+      error_ = receipt.error();
+      return;
+    }
+    in_order_ &= messages_ == 0 || receipt->offset() > last_offset_;
+    last_offset_ = receipt->offset();
+    ++messages_;
+  }
+
+  bus::Log* log_;
+  std::size_t depth_;
+  Payload payload_;
+  std::uint64_t first_;
+  std::uint64_t sequence_ = 0;
+  std::vector<bus::Record> records_;
+  std::size_t topic_ = 0;
+  std::vector<bus::PendingReceipt<D>> pending_;
+  std::size_t oldest_ = 0;
+  std::uint64_t last_offset_ = 0;
+  bool in_order_ = true;
+  bus::error_code error_;
+  std::uint64_t messages_ = 0;
+  std::vector<std::uint64_t> latencies_;
+};
+
+/// Several that append to one log.
+template <Durability D>
+class Crew {
+ public:
+  Crew(bus::Log& log, const Load& load) {
+    for (int i = 0; i < load.threads; ++i) members_.emplace_back(log, load, i);
+  }
+
+  void run_for(std::uint64_t ns) {
+    if (members_.size() == 1) {
+      const std::uint64_t begin = now_ns();
+      members_[0].run_until(begin + ns);
+      ns_ += now_ns() - begin;
+    } else {
+      std::barrier start(static_cast<std::ptrdiff_t>(members_.size()) + 1);
+      std::uint64_t end = 0;
+      std::vector<std::jthread> threads;
+      for (auto& member : members_) {
+        threads.emplace_back([&start, &end, &member] {
+          start.arrive_and_wait();
+          member.run_until(end);
+        });
+      }
+      const std::uint64_t begin = now_ns();
+      end = begin + ns;
+      start.arrive_and_wait();
+      threads.clear();
+      ns_ += now_ns() - begin;
+    }
+    for (const auto& member : members_) member.check_sound();
+  }
+
+  std::uint64_t messages() const {
+    std::uint64_t sum = 0;
+    for (const auto& member : members_) sum += member.messages();
+    return sum;
+  }
+  double rate() const { return per_second(messages(), ns_); }
+  std::vector<std::uint64_t> latencies() const {
+    std::vector<std::uint64_t> all;
+    for (const auto& member : members_) all.insert(all.end(), member.latencies().begin(), member.latencies().end());
+    return all;
+  }
+
+ private:
+  std::vector<Appender<D>> members_;
+  std::uint64_t ns_ = 0;
+};
+
+/// So many records, on the disk.
+void fill(bus::Log& log, std::uint64_t records) {
+  Appender<Durability::written> appender(log, {.in_flight = 4096});
+  appender.submit(records);
+  appender.drain();
+  appender.check_sound();
+  check(log.sync());
+}
+
+/// Whether the log holds what was acknowledged, and nothing else.
+bool accounted(const bus::Log& log, std::uint64_t messages) {
+  return log.next_offset() == messages && log.losses().records() == 0;
+}
+
+/// The limit: writes at rising places of a file that was written before, each synced.
+class RawWriter {
+ public:
+  explicit RawWriter(const fs::path& path) : file_(path, O_RDWR | O_CREAT | O_TRUNC), bytes_(1 << 20, std::byte{'x'}) {
+    for (std::uint64_t at = 0; at < file_bytes; at += bytes_.size()) file_.write(bytes_, at);
+    file_.sync();
+  }
+
+  /// Commits of `records` each, which need not be a whole number.
+  void run_for(std::uint64_t ns, double records) {
+    const std::size_t bytes = commit_bytes(records);
+    if (bytes > bytes_.size()) bytes_.resize(bytes, std::byte{'x'});
+    const std::uint64_t begin = now_ns();
+    std::uint64_t last = begin;
+    while (last - begin < ns) {
+      if (at_ + bytes > file_bytes) at_ = 0;
+      file_.write(std::span(bytes_).first(bytes), at_);
+      file_.sync();
+      at_ += bytes;
+      messages_ += records;
+      const std::uint64_t now = now_ns();
+      latencies_.push_back(now - last);
+      last = now;
+    }
+    ns_ += last - begin;
+  }
+
+  double rate() const { return messages_ / static_cast<double>(ns_) * 1e9; }
+  std::vector<std::uint64_t> latencies() const { return latencies_; }
+
+ private:
+  static constexpr std::uint64_t file_bytes = std::uint64_t{64} << 20;
+  File file_;
+  std::vector<std::byte> bytes_;
+  std::uint64_t at_ = 0;
+  double messages_ = 0;
+  std::uint64_t ns_ = 0;
+  std::vector<std::uint64_t> latencies_;
+};
+
+/// Synced appends beside raw commits of the batch that they reach.
+bool beside_raw(const Options& options, const char* id, const Load& load) {
+  const Scratch scratch(options);
+  bus::Log log = bus::Log::open(scratch.folder("log")).value();
+  Crew<Durability::synced> crew(log, load);
+  RawWriter raw(scratch.path() / "raw");
+  double batch = 1;
+  in_slices(options, [&](std::uint64_t ns) {
+    crew.run_for(ns);
+    const bus::LogStats stats = log.stats();
+    batch = static_cast<double>(stats.records) / static_cast<double>(stats.commits);
+    raw.run_for(ns, batch);
+  });
+
+  const bool sound = accounted(log, crew.messages());
+  const auto line = [&](auto&&... peer) {
+    return Line(id, peer...).param("threads", load.threads).param("in_flight", load.threads * load.in_flight);
+  };
+  Line ours = line();
+  ours.metric("msgs_per_s", crew.rate()).metric("batch", batch);
+  std::vector<std::uint64_t> latencies = crew.latencies();
+  if (!latencies.empty()) ours.latencies(latencies);
+  ours.count("accounted", sound).print(options);
+  latencies = raw.latencies();
+  line("raw").metric("msgs_per_s", raw.rate()).metric("batch", batch).latencies(latencies).print(options);
+  return sound;
+}
+
+// --- D1, D2: synced ---
+
+bool d1(const Options& options) { return beside_raw(options, "D1", {}); }
+
+bool d2(const Options& options) {
+  bool sound = true;
+  for (const Load& load : {Load{.in_flight = 64}, Load{.threads = 64}, Load{.in_flight = 1024}}) {
+    sound &= beside_raw(options, "D2", load);
+  }
+  return sound;
+}
+
+// --- D3: in the page cache ---
+
+bool d3(const Options& options) {
+  bool sound = true;
+  for (const Load& load : {Load{}, Load{.in_flight = 4096}, Load{.threads = 4, .in_flight = 4096}}) {
+    const Scratch scratch(options);
+    bus::Log log = bus::Log::open(scratch.folder("log")).value();
+    Crew<Durability::written> crew(log, load);
+    crew.run_for(to_ns(options.seconds));
+    const bool whole = accounted(log, crew.messages());
+    Line line("D3");
+    line.param("threads", load.threads).param("ahead", load.in_flight).metric("msgs_per_s", crew.rate());
+    const bus::LogStats stats = log.stats();
+    line.metric("batch", static_cast<double>(stats.records) / static_cast<double>(stats.commits));
+    std::vector<std::uint64_t> latencies = crew.latencies();
+    if (!latencies.empty()) line.latencies(latencies);
+    line.count("accounted", whole).print(options);
+    sound &= whole;
+  }
+  return sound;
+}
+
+// --- D4: reading back ---
+
+struct Scan {
+  std::uint64_t records = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t sum = 0;
+};
+
+Scan scan_log(bus::Log& log) {
+  Scan scan;
+  bus::LogReader reader = log.read().value();
+  while (reader.next().value().outcome() == bus::ReadOutcome::record) {
+    const std::span<const std::byte> payload = reader.record().payload();
+    if (payload.size() != usual_payload) fail("a record of another length");
+    scan.sum += sum_of(payload);
+    scan.bytes += payload.size();
+    ++scan.records;
+  }
+  return scan;
+}
+
+/// All that is written in the log's files.
+Scan scan_files(const fs::path& directory, std::span<const bus::LogSnapshot::Segment> segments,
+                std::vector<std::byte>& block) {
+  Scan scan;
+  for (const auto& segment : segments) {
+    File file(directory / segment.name, O_RDONLY);
+    for (std::uint64_t at = 0; at < segment.used_bytes;) {
+      const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), segment.used_bytes - at));
+      const auto part = std::span(block).first(bytes);
+      file.read(part, at);
+      scan.sum += sum_of(part);
+      at += bytes;
+    }
+    scan.bytes += segment.used_bytes;
+    scan.records += segment.records;
+  }
+  return scan;
+}
+
+bool d4(const Options& options) {
+  const std::uint64_t records = brief(options) ? 20'000 : 1'000'000;
+  constexpr int passes = 3;
+  const Scratch scratch(options);
+  const fs::path directory = scratch.folder("log");
+  bus::Log log = bus::Log::open(directory).value();
+  fill(log, records);
+  Payload payload(usual_payload);
+  std::uint64_t sum = 0;
+  for (std::uint64_t i = 0; i < records; ++i) sum += sum_of(payload.of(i));
+
+  const auto segments = bus::LogSnapshot::open(directory).value().segments().value();
+  std::vector<std::byte> block(std::size_t{512} << 10);
+  Scan ours;
+  Scan raw;
+  std::vector<double> our_ns;
+  std::vector<double> raw_ns;
+  for (int pass = 0; pass <= passes; ++pass) {
+    const std::uint64_t begin = now_ns();
+    ours = scan_log(log);
+    const std::uint64_t middle = now_ns();
+    raw = scan_files(directory, segments, block);
+    keep(raw.sum);
+    const std::uint64_t end = now_ns();
+    if (pass == 0) continue;  // it warms the cache
+    our_ns.push_back(static_cast<double>(middle - begin));
+    raw_ns.push_back(static_cast<double>(end - middle));
+  }
+
+  const bool sound = ours.records == records && ours.sum == sum && raw.records == records;
+  const auto line = [&](const Scan& scan, const std::vector<double>& ns, auto&&... peer) {
+    const double seconds = median(ns) / 1e9;
+    return Line("D4", peer...)
+        .metric("msgs_per_s", static_cast<double>(scan.records) / seconds)
+        .metric("bytes_per_s", static_cast<double>(scan.bytes) / seconds);
+  };
+  line(ours, our_ns).count("accounted", sound).print(options);
+  line(raw, raw_ns, "raw").print(options);
+  return sound;
+}
+
+// --- D5, D6: opening ---
+
+bool d5(const Options& options) {
+  const Scratch scratch(options);
+  const fs::path directory = scratch.folder("log");
+  std::uint64_t records = 0;
+  bool sound = true;
+  for (const int mib : {64, 1024, 8192}) {
+    if ((mib > 64 && brief(options)) || (mib > 1024 && !options.big)) break;
+    const std::uint64_t wanted = (static_cast<std::uint64_t>(mib) << 20) / (usual_payload + frame_head);
+    const std::uint64_t bytes = (wanted - records) * (usual_payload + frame_head);
+    if (fs::space(directory).available < bytes + bytes / 2) {
+      std::fprintf(stderr, "D5: no room for %d MiB, which is left out\n", mib);
+      break;
+    }
+    {
+      bus::Log log = bus::Log::open(directory).value();
+      fill(log, wanted - records);
+      check(log.close());
+    }
+    records = wanted;
+    std::vector<double> times;
+    bool whole = true;
+    for (int i = 0; i < 5; ++i) {
+      const std::uint64_t begin = now_ns();
+      bus::Log log = bus::Log::open(directory).value();
+      times.push_back(static_cast<double>(now_ns() - begin));
+      whole &= accounted(log, records);
+      check(log.close());
+    }
+    Line("D5").param("mib", mib).metric("ns_per_op", median(times)).count("accounted", whole).print(options);
+    sound &= whole;
+  }
+  return sound;
+}
+
+/// What a crash leaves of a log: its files as they are, on the disk.
+void copy_crashed(const fs::path& from, const fs::path& to) {
+  for (const auto& entry : fs::directory_iterator(from)) {
+    if (!entry.is_regular_file() || entry.path().filename() == "LOCK") continue;
+    const fs::path copy = to / entry.path().filename();
+    fs::copy_file(entry.path(), copy);
+    File(copy, O_RDWR).sync();  // or the opening would wait for it
+  }
+}
+
+bool d6(const Options& options) {
+  const Scratch scratch(options);
+  const fs::path directory = scratch.folder("log");
+  bus::LogOptions log_options;
+  log_options.segment_bytes = std::uint64_t{64} << 20;
+  bus::Log log = bus::Log::open(directory, log_options).value();
+  bus::LogStats stats;
+  do {
+    fill(log, 1000);
+    stats = log.stats();
+  } while (stats.record_bytes + stats.frame_bytes < log_options.segment_bytes / 16 * 15);
+  if (stats.segments != 1) fail("D6: there is more than the active segment");
+
+  std::vector<double> times;
+  bool sound = true;
+  for (int i = 0; i < 5; ++i) {
+    const fs::path crashed = scratch.folder("crashed");
+    copy_crashed(directory, crashed);
+    {
+      const std::uint64_t begin = now_ns();
+      bus::Log opened = bus::Log::open(crashed, log_options).value();
+      times.push_back(static_cast<double>(now_ns() - begin));
+      sound &= accounted(opened, stats.records);
+    }
+    fs::remove_all(crashed);
+  }
+  const double ns = median(times);
+  Line("D6")
+      .metric("bytes_per_s", static_cast<double>(stats.record_bytes + stats.frame_bytes) / ns * 1e9)
+      .metric("ns_per_op", ns)
+      .count("accounted", sound)
+      .print(options);
+  return sound;
+}
+
+// --- D7: bytes written ---
+
+std::uint64_t written_bytes(const bus::LogStats& stats) {
+  return stats.record_bytes + stats.frame_bytes + stats.fill_bytes + stats.repair_bytes;
+}
+
+bool d7(const Options& options) {
+  for (const int payload_bytes : {256, 4096}) {
+    const Scratch scratch(options);
+    bus::LogOptions log_options;
+    log_options.segment_bytes = std::uint64_t{brief(options) ? 1U : 8U} << 20;
+    log_options.retention.bytes = 4 * log_options.segment_bytes;
+    bus::Log log = bus::Log::open(scratch.folder("log"), log_options).value();
+    Appender<Durability::synced> appender(log,
+                                          {.in_flight = 64, .payload_bytes = static_cast<std::size_t>(payload_bytes)});
+
+    // From one roll to another, so that what each costs is counted with what it serves.
+    const auto after_roll = [&] {
+      const std::uint64_t rolls = log.stats().rolls;
+      bus::LogStats stats;
+      do {
+        appender.submit(64);
+        appender.check_sound();
+        stats = log.stats();
+      } while (stats.rolls == rolls);
+      return stats;
+    };
+    bus::LogStats begin;
+    do {
+      begin = after_roll();
+      if (begin.rolls >= 500) fail("D7: segments are not used again");
+    } while (begin.reused_segments < 6);  // each of the files has been used before
+    const std::uint64_t start = now_ns();
+    bus::LogStats end;
+    do {
+      end = after_roll();
+    } while (now_ns() - start < to_ns(options.seconds) || end.rolls < begin.rolls + 4);
+    const std::uint64_t ns = now_ns() - start;
+    appender.drain();
+    appender.check_sound();
+
+    const std::uint64_t payload = end.payload_bytes - begin.payload_bytes;
+    Line("D7")
+        .param("payload", payload_bytes)
+        .metric("ratio", static_cast<double>(written_bytes(end) - written_bytes(begin)) / static_cast<double>(payload))
+        .metric("msgs_per_s", per_second(end.records - begin.records, ns))
+        .metric("batch",
+                static_cast<double>(end.records - begin.records) / static_cast<double>(end.commits - begin.commits))
+        .count("rolls", end.rolls - begin.rolls)
+        .count("reused", end.reused_segments - begin.reused_segments)
+        .count("fill_bytes", end.fill_bytes - begin.fill_bytes)
+        .print(options);
+  }
+  return true;
+}
+
+// --- D9: topics ---
+
+bool d9(const Options& options) {
+  struct Contender {
+    Contender(const fs::path& directory, int number)
+        : topics(number), log(bus::Log::open(directory).value()), crew(log, {.in_flight = 64, .topics = number}) {}
+    int topics;
+    bus::Log log;
+    Crew<Durability::synced> crew;
+  };
+  const Scratch scratch(options);
+  std::vector<std::unique_ptr<Contender>> contenders;
+  for (const int topics : {1, 10, 100, 1000}) {
+    contenders.push_back(std::make_unique<Contender>(scratch.folder(std::to_string(topics)), topics));
+  }
+  in_slices(options, [&](std::uint64_t ns) {
+    for (auto& one : contenders) one->crew.run_for(ns);
+  });
+  bool sound = true;
+  for (auto& one : contenders) {
+    const bool whole = accounted(one->log, one->crew.messages());
+    Line("D9")
+        .param("topics", one->topics)
+        .metric("msgs_per_s", one->crew.rate())
+        .count("accounted", whole)
+        .print(options);
+    sound &= whole;
+  }
+  return sound;
+}
+
+/// A log that fails ends its workload, not the program.
+template <bool (*Run)(const Options&)>
+bool reported(const Options& options) {
+  try {
+    return Run(options);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return false;
+  }
+}
+
+constexpr Workload workloads[] = {
+    {"D1", "one writer that waits for each synced append", reported<d1>},
+    {"D2", "synced appends, many in flight", reported<d2>},
+    {"D3", "appends that the page cache holds", reported<d3>},
+    {"D4", "reading a million records back", reported<d4>},
+    {"D5", "opening after a clean close", reported<d5>},
+    {"D6", "opening after a crash", reported<d6>},
+    {"D7", "bytes written for a byte of payload", reported<d7>},
+    {"D9", "synced appends to many topics", reported<d9>},
+};
+
+}  // namespace
+}  // namespace bench
+
+int main(int argc, char** argv) { return bench::run_workloads(argc, argv, bench::workloads); }
