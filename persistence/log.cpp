@@ -120,7 +120,7 @@ result<LogReader> Log::read(const ReadOptions& options) noexcept {
 std::uint64_t Log::first_offset() const noexcept { return core_->segments().first_offset(); }
 std::uint64_t Log::next_offset() const noexcept { return core_->segments().committed(); }
 LossReport Log::losses() const { return core_->losses(); }
-void Log::accept_losses() noexcept { core_->accept_losses(); }
+error_code Log::accept_losses() noexcept { return core_->accept_losses(); }
 result<LossReport> Log::scrub(const ScrubOptions& options) noexcept { return core_->scrub(options); }
 result<std::uint64_t> Log::drop_before(std::uint64_t offset) noexcept { return core_->drop_before(offset); }
 void Log::set_retention(const Retention& retention) noexcept { core_->set_retention(retention); }

@@ -126,7 +126,7 @@ error_code LogCore::begin() {
 
 /// Whether so much is missing that somebody should look at it before the log goes on.
 error_code LogCore::judge_losses() {
-  for (const Loss& loss : engine_->losses()) found_missing(Loss(loss));
+  for (const LogLoss& loss : engine_->losses()) found_missing(LogLoss(loss));
   if (options_.verify) {
     const auto report = scrub({.bytes_per_second = 0});
     if (!report) return report.error();
@@ -135,7 +135,7 @@ error_code LogCore::judge_losses() {
   bool too_much = false;
   {
     const std::lock_guard lock(losses_mutex_);
-    for (const Loss& loss : losses_) {
+    for (const LogLoss& loss : losses_) {
       if (loss.known || loss.verdict == Verdict::torn) continue;
       all += loss.end - loss.begin;
       too_much = too_much || loss.end - loss.begin > std::min(options_.max_loss_bytes, options_.segment_bytes);
@@ -156,11 +156,10 @@ error_code LogCore::judge_losses() {
   return {};
 }
 
-void LogCore::accept_losses() noexcept {
-  if (!unaccepted_.load(std::memory_order_acquire)) return;
-  (void)storage_->remove(unaccepted_name);
-  (void)storage_->sync_names();  // else it is asked again
-  unaccepted_.store(false, std::memory_order_release);
+error_code LogCore::accept_losses() noexcept {
+  if (!unaccepted_.exchange(false, std::memory_order_acq_rel)) return {};
+  if (const error_code error = storage_->remove(unaccepted_name)) return error;
+  return storage_->sync_names();
 }
 
 void LogCore::start_threads() {
@@ -190,6 +189,7 @@ error_code LogCore::close() noexcept {
     }
     if (!failed_.load(std::memory_order_acquire)) {
       error = engine_->sync();
+      if (!error) error = engine_->prove();
       if (error) fail();
     } else {
       error = errc::log_read_only;
@@ -249,11 +249,11 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
   std::unique_ptr<std::byte[]> own;
   if (is_long) {
     // Taken alone, whatever its size, so that there is no more than one of them.
-    bool free = false;
-    if (!long_record_.compare_exchange_strong(free, true, std::memory_order_acquire, std::memory_order_relaxed)) {
-      overloads_.fetch_add(1, std::memory_order_relaxed);
-      return make_error_code(errc::overloaded);
-    }
+    const auto take = [this] {
+      bool free = false;
+      return long_record_.compare_exchange_strong(free, true, std::memory_order_acq_rel, std::memory_order_relaxed);
+    };
+    if (!take() && !wait_for_room(deadline, take)) return no_room(deadline);
     if (memory_->take(bytes)) own.reset(new (std::nothrow) std::byte[padded(one.bytes())]);
     if (own == nullptr) {
       long_record_.store(false, std::memory_order_release);
@@ -263,14 +263,18 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
   }
   const auto count = static_cast<std::uint32_t>(records.size());
   auto room = intake_.reserve(count, bytes);
-  if (!room) room = wait_for_room(count, bytes, deadline);
+  if (!room) {
+    (void)wait_for_room(deadline, [&] {
+      room = intake_.reserve(count, bytes);
+      return room.has_value();
+    });
+  }
   if (!room) {
     if (is_long) {
       memory_->give(intake_bytes(one, records[0]));
       long_record_.store(false, std::memory_order_release);
     }
-    overloads_.fetch_add(1, std::memory_order_relaxed);
-    return make_error_code(deadline != nullptr ? errc::timed_out : errc::overloaded);
+    return no_room(deadline);
   }
   const std::uint64_t ticket = long_ticket(room->ticket);
   std::byte* at = room->bytes;
@@ -317,16 +321,23 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
   return make_error_code(errc::out_of_memory);
 }
 
-std::optional<Intake<IntakeEntry>::Room> LogCore::wait_for_room(std::uint32_t entries, std::size_t bytes,
-                                                                const Deadline* deadline) noexcept {
-  std::optional<Intake<IntakeEntry>::Room> room;
-  if (deadline == nullptr) return room;
+/// Tries again whenever memory was given back. Returns: whether it succeeded.
+template <class Take>
+bool LogCore::wait_for_room(const Deadline* deadline, Take&& take) noexcept {
+  if (deadline == nullptr) return false;
   kick();
+  bool taken = false;
   room_.wait(0, deadline, [&] {
-    if (!room && !check_open()) room = intake_.reserve(entries, bytes);
-    return room.has_value() || check_open();
+    taken = taken || (!check_open() && take());
+    return taken || check_open();
   });
-  return room;
+  return taken;
+}
+
+error_code LogCore::no_room(const Deadline* deadline) noexcept {
+  overloads_.fetch_add(1, std::memory_order_relaxed);
+  if (const error_code error = check_open()) return error;
+  return deadline != nullptr ? errc::timed_out : errc::overloaded;
 }
 
 /// Tickets are counted modulo 2^32 where they are given out; what is settled is behind by less than that.
@@ -646,18 +657,18 @@ ReadOutcome LogCore::wait_for(std::uint64_t offset, const Deadline* deadline) no
   return done ? ReadOutcome::end : ReadOutcome::timed_out;
 }
 
-void LogCore::found_missing(Loss&& loss) noexcept try {
+void LogCore::found_missing(LogLoss&& loss) noexcept try {
   {
     const std::lock_guard lock(losses_mutex_);
     const std::uint64_t end = loss.first_offset + loss.records;
     // What an opening has judged is found by readers too.
-    const bool told = std::ranges::any_of(losses_, [&](const Loss& one) {
+    const bool told = std::ranges::any_of(losses_, [&](const LogLoss& one) {
       const std::uint64_t one_end = one.first_offset + one.records;
       return one.first_offset <= loss.first_offset && end <= one_end && (loss.records != 0 || one == loss);
     });
     if (told) return;
     losses_.push_back(loss);
-    std::ranges::stable_sort(losses_, {}, &Loss::first_offset);
+    std::ranges::stable_sort(losses_, {}, &LogLoss::first_offset);
     report_stale_ = true;
   }
   if (loss.verdict != Verdict::torn) lost_records_.fetch_add(loss.records, std::memory_order_relaxed);
@@ -666,7 +677,7 @@ void LogCore::found_missing(Loss&& loss) noexcept try {
   // Whoever found it is told all the same.
 }
 
-void LogCore::tell(const Loss& loss) noexcept {
+void LogCore::tell(const LogLoss& loss) noexcept {
   if (options_.on_loss && !loss.known) options_.on_loss(loss);
 }
 

@@ -136,7 +136,7 @@ class LogCore final : public ReadSource {
   result<std::uint64_t> drop_before(std::uint64_t offset) noexcept;
   result<LossReport> scrub(const ScrubOptions& options) noexcept;
   LossReport losses() const;
-  void accept_losses() noexcept;
+  error_code accept_losses() noexcept;
   void set_retention(const Retention& retention) noexcept;
   void set_full_disk(FullDisk policy) noexcept { full_disk_.store(policy, std::memory_order_relaxed); }
   bool read_only() const noexcept {
@@ -151,7 +151,7 @@ class LogCore final : public ReadSource {
   SegmentList& segments() noexcept override { return segments_; }
   const LogId& log_id() const noexcept override { return log_id_; }
   void look_for_segments() noexcept override {}
-  void found_missing(Loss&& loss) noexcept override;
+  void found_missing(LogLoss&& loss) noexcept override;
   ReadOutcome wait_for(std::uint64_t offset, const Deadline* deadline) noexcept override;
   bool is_closed() const noexcept override { return closed_.load(std::memory_order_seq_cst); }
   const std::shared_ptr<MemoryBudget>& memory() noexcept override { return memory_; }
@@ -165,8 +165,9 @@ class LogCore final : public ReadSource {
 
   // --- Appending. ---
   error_code check_open() const noexcept;
-  std::optional<Intake<IntakeEntry>::Room> wait_for_room(std::uint32_t entries, std::size_t bytes,
-                                                         const Deadline* deadline) noexcept;
+  template <class Take>
+  bool wait_for_room(const Deadline* deadline, Take&& take) noexcept;
+  error_code no_room(const Deadline* deadline) noexcept;
   std::uint64_t long_ticket(std::uint32_t ticket) const noexcept;
   result<std::uint64_t> outcome(std::uint64_t ticket) const noexcept;
 
@@ -192,7 +193,7 @@ class LogCore final : public ReadSource {
   void retain() noexcept;
   void fill_spares() noexcept;
   void write_report() noexcept;
-  void tell(const Loss& loss) noexcept;
+  void tell(const LogLoss& loss) noexcept;
   std::int64_t sealed_at(Segment& segment) noexcept;
 
   const LogOptions options_;
@@ -254,7 +255,7 @@ class LogCore final : public ReadSource {
   // --- Care. ---
   mutable std::mutex care_mutex_;  // one cares at a time
   mutable std::mutex losses_mutex_;
-  std::vector<Loss> losses_;
+  std::vector<LogLoss> losses_;
   bool report_stale_ = false;
   Retention retention_;
   std::atomic<bool> unaccepted_{false};

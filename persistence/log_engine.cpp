@@ -106,19 +106,26 @@ result<std::unique_ptr<LogEngine>> LogEngine::open(Storage& storage, const Engin
 /// Puts the segments into the list, in order, and what can become one among the spares.
 error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
   if (const error_code error = remove_unfinished(storage_)) return error;
+  if (const error_code error = finish_naming_again(storage_)) return error;
   const auto files = storage_.list();
   if (!files) return files.error();
   for (const std::string& file : *files) {
     if (const auto name = parse_segment_name(file)) segments.push_back(*name);
-    if (!is_spare_name(file)) continue;
-    if (auto spare = inspect_spare(storage_, file)) {
-      shared_.disk.count(spare->bytes);
-      shared_.spares.put(std::move(*spare));
-    } else if (const error_code error = storage_.remove(file)) {
-      return error;
-    }
   }
   std::ranges::sort(segments, {}, &SegmentName::serial);
+  for (const std::string& file : *files) {
+    if (!is_spare_name(file)) continue;
+    auto spare = inspect_spare(storage_, file);
+    // After a failure to make names durable a file may have both: then it is the segment.
+    const bool is_segment = spare && std::ranges::binary_search(segments, spare->serial, {}, &SegmentName::serial);
+    if (!spare || is_segment) {
+      if (const error_code error = storage_.remove(file)) return error;
+      continue;
+    }
+    if (const error_code error = name_again(storage_, file)) return error;
+    shared_.disk.count(spare->bytes);
+    shared_.spares.put(std::move(*spare));
+  }
   for (const SegmentName& name : segments) {
     auto segment = std::make_shared<Segment>();
     segment->name = name;
@@ -140,9 +147,13 @@ error_code LogEngine::open_directory() {
     show();
     return {};
   }
-  // A process that was killed may have left a name that is not durable yet.
-  if (const error_code error = storage_.sync_names()) return error;
+  // A process that was killed may have left names that are not durable yet; and where making them durable failed, only
+  // a new change of them can be.
   const SegmentRef last = shared_.segments.last();
+  if (const error_code error = name_again(storage_, segment_name(last->name.base_offset, last->name.serial))) {
+    return error;
+  }
+  if (const error_code error = storage_.sync_names()) return error;
   next_serial_ = last->name.serial + 1;
   auto file = storage_.open(segment_name(last->name.base_offset, last->name.serial), Storage::Open::existing);
   if (!file) return file.error();
@@ -211,7 +222,10 @@ error_code LogEngine::recover() {
   notes.names_up_to(state.end, names_);
   Names mirrored;
   mirror_place_ = read_mirror(window, header_, mirrored).end;
-  names_.take_missing(mirrored, fresh_names_);
+  // A name stands twice before a receipt depends on it. A crash may have left it in one of the two places.
+  names_.append_missing(mirrored, fresh_names_);
+  mirrored.append_missing(names_, fresh_names_);
+  names_.take_missing(mirrored);
   const auto index = notes.index_up_to(state.end);
   for (const IndexEntry& entry : index) shared_.segments.add_index(entry);
   indexed_ = index.empty() ? 0 : index.back().position * frame_alignment / index_stride + 1;
@@ -343,6 +357,7 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
   indexed_ = 0;
   latest_time_ = 0;
   sealed_ = false;
+  unproven_ = false;
   return {};
 }
 
@@ -377,6 +392,23 @@ error_code LogEngine::sync() noexcept {
   const error_code error = sync_file();
   read_only_ = error.failed();
   return error;
+}
+
+error_code LogEngine::prove() noexcept try {
+  if (read_only_) return errc::log_read_only;
+  if (!unproven_ || sealed_) return {};
+  encoder_.begin(header_, place_);
+  if (encoder_.place().position + room_for_footer(header_.capacity) > header_.mirror) return {};
+  error_code error = write_batch(durable_);
+  if (!error) error = sync_file();
+  read_only_ = error.failed();
+  if (!error) {
+    unproven_ = false;
+    show();
+  }
+  return error;
+} catch (const std::bad_alloc&) {
+  return errc::out_of_memory;
 }
 
 void LogEngine::show() noexcept {
@@ -449,6 +481,7 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
   shared_.counts.record_bytes.fetch_add(record_bytes, std::memory_order_relaxed);
   shared_.counts.frame_bytes.fetch_add(others, std::memory_order_relaxed);
   if (by_id) fresh_names_.clear();
+  unproven_ = true;
   return {};
 }
 

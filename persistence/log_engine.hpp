@@ -89,6 +89,9 @@ class LogEngine {
   /// Makes durable what was appended. Errors: as `append`.
   error_code sync() noexcept;
 
+  /// Says on the disk that all that was synced is durable, as the next batch would: for when there may be none.
+  error_code prove() noexcept;
+
   /// Lets readers see what was appended.
   void show() noexcept;
 
@@ -101,7 +104,7 @@ class LogEngine {
   const LogId& log_id() const noexcept { return header_.log_id; }
 
   /// What the opening found missing in the last segment.
-  const std::vector<Loss>& losses() const noexcept { return losses_; }
+  const std::vector<LogLoss>& losses() const noexcept { return losses_; }
 
   std::uint64_t quarantined_bytes() const noexcept { return quarantined_; }
 
@@ -132,7 +135,7 @@ class LogEngine {
   const EngineOptions options_;
   const Shared shared_;
   std::unique_ptr<StorageLock> lock_;
-  std::vector<Loss> losses_;
+  std::vector<LogLoss> losses_;
   bool read_only_ = false;
   bool sealed_ = false;  // the last segment is; the next could not begin yet
   std::uint64_t next_serial_ = 1;
@@ -145,6 +148,7 @@ class LogEngine {
   SegmentHeader header_;
   WritePlace place_;
   std::uint64_t durable_ = page_bytes;  // up to here
+  bool unproven_ = false;  // no mark says so of the last records
   std::uint64_t mirror_place_ = 0;
   Names names_;
   std::vector<std::byte> fresh_names_;  // which no batch has written yet

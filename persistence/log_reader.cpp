@@ -49,7 +49,9 @@ ReaderCore::~ReaderCore() {
 
 error_code ReaderCore::begin() {
   if (const auto* const offset = std::get_if<std::uint64_t>(&from_.place_)) {
-    next_ = *offset == 0 ? source_.segments().first_offset() : *offset;
+    next_ = *offset;
+  } else if (std::holds_alternative<From::Oldest>(from_.place_)) {
+    next_ = source_.segments().first_offset();
   } else if (std::holds_alternative<From::Next>(from_.place_)) {
     next_ = source_.segments().committed();
   } else if (const auto* const cursor = std::get_if<Cursor>(&from_.place_)) {
@@ -209,7 +211,7 @@ std::optional<ReadResult> ReaderCore::skip_to(std::uint64_t offset) {
 }
 
 void ReaderCore::note_missing(std::uint64_t first, std::uint64_t end_offset) noexcept try {
-  Loss loss{.first_offset = first, .records = end_offset - first, .reason = "found while reading"};
+  LogLoss loss{.first_offset = first, .records = end_offset - first, .reason = "found while reading"};
   if (segment_ != nullptr) {
     loss.segment = segment_name(segment_->name.base_offset, segment_->name.serial);
     if (damaged_) {
@@ -288,17 +290,22 @@ void ReaderCore::begin_scan(std::uint64_t limit) {
   }
 }
 
-/// The name that an id stands for. Returns: nothing if it is gone.
+/// What an id stands for. Returns: nothing if that is gone.
+template <class Find>
+auto ReaderCore::find_name(Find&& find) -> decltype(find(std::declval<const Names&>())) {
+  auto found = find(std::as_const(*names_));
+  if (found || all_names_) return found;
+  // The mirror has lost it. It stands among the frames too, in front of where this reader may have begun.
+  all_names_ = true;
+  Window window(*file_);
+  read_names(window, header_, limit_, *names_);
+  return find(std::as_const(*names_));
+}
+
 std::optional<std::string_view> ReaderCore::name(std::uint16_t id, bool of_topic, std::string_view inline_text) {
   if (id == no_name) return std::string_view();
   if (id == inline_name) return inline_text;
-  for (;;) {
-    const auto named = of_topic ? names_->topic(id) : names_->principal(id);
-    if (named || all_names_) return named;
-    all_names_ = true;
-    Window window(*file_);
-    read_names(window, header_, limit_, *names_);
-  }
+  return find_name([&](const Names& names) { return of_topic ? names.topic(id) : names.principal(id); });
 }
 
 bool ReaderCore::wanted(std::uint16_t topic, std::string_view text) {
@@ -336,6 +343,12 @@ ReaderCore::Taken ReaderCore::take_tagged(const FoundFrame& frame) {
   auto fields_bytes = frame.body.first(frame.body.size() - payload.size());
   const auto topic = name(frame.head.topic, true, fields.topic);
   const auto principal = name(frame.head.principal, false, fields.principal);
+  std::optional<Names::Schema> schema;
+  if (!fields.schema_name.empty()) schema = Names::Schema{fields.schema_version, fields.schema_name};
+  if (fields.schema != no_name) {
+    schema = find_name([&](const Names& names) { return names.schema(fields.schema); });
+    if (!schema) return Taken::unreadable;
+  }
   if (!topic || !principal || !digest_holds(fields, payload)) return Taken::unreadable;
   const std::int64_t time_ns = fields.time_ns.value_or(time_of(frame));
   const std::int64_t latest_ns = fields.time_ns ? time_ns : time_ns + time_unit_ns - 1;
@@ -352,6 +365,7 @@ ReaderCore::Taken ReaderCore::take_tagged(const FoundFrame& frame) {
     own->names = names_;
     std::span<const std::byte> rest = copy;
     fields = decode_fields(rest).value();
+    if (schema && fields.schema == no_name) schema->name = fields.schema_name;
     fields_bytes = copy.first(fields_bytes.size());
     payload = out;
     RecordAccess::set_block(unpacked_, own);
@@ -360,11 +374,7 @@ ReaderCore::Taken ReaderCore::take_tagged(const FoundFrame& frame) {
   RecordAccess::set(
       *view, header_.base_offset + frame.head.number, frame.head.topic == inline_name ? fields.topic : *topic,
       frame.head.principal == inline_name ? fields.principal : *principal, time_ns, fields_bytes, payload);
-  if (!fields.schema_name.empty()) {
-    RecordAccess::set_schema(*view, fields.schema_name, fields.schema_version);
-  } else if (const auto schema = names_->schema(fields.schema)) {
-    RecordAccess::set_schema(*view, schema->name, schema->version);
-  }
+  if (schema) RecordAccess::set_schema(*view, schema->name, schema->version);
   return Taken::told;
 }
 

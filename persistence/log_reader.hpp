@@ -19,6 +19,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bus::detail {
@@ -34,7 +35,7 @@ class ReadSource {
   virtual void look_for_segments() noexcept = 0;
 
   /// A reader came upon damage that is not known to it to have been told.
-  virtual void found_missing(Loss&& loss) noexcept = 0;
+  virtual void found_missing(LogLoss&& loss) noexcept = 0;
 
   /// Blocks until something behind `offset` is committed, the log is closed, or the deadline has passed.
   virtual ReadOutcome wait_for(std::uint64_t offset,
@@ -82,6 +83,8 @@ class ReaderCore {
   bool was_dropped(const SegmentRef& segment);
   bool still_there();
   bool wanted(std::uint16_t topic, std::string_view text);
+  template <class Find>
+  auto find_name(Find&& find) -> decltype(find(std::declval<const Names&>()));
   std::optional<std::string_view> name(std::uint16_t id, bool of_topic, std::string_view inline_text);
   void note_missing(std::uint64_t first, std::uint64_t end_offset) noexcept;
 

@@ -104,10 +104,10 @@ class SnapshotCore final : public ReadSource {
   SegmentList& segments() noexcept override { return segments_; }
   const LogId& log_id() const noexcept override { return log_id_; }
   void look_for_segments() noexcept override { (void)refresh(); }
-  void found_missing(Loss&& loss) noexcept override try {
+  void found_missing(LogLoss&& loss) noexcept override try {
     const std::lock_guard lock(losses_mutex_);
     const std::uint64_t end = loss.first_offset + loss.records;
-    const bool told = std::ranges::any_of(losses_, [&](const Loss& one) {
+    const bool told = std::ranges::any_of(losses_, [&](const LogLoss& one) {
       return one.first_offset <= loss.first_offset && end <= one.first_offset + one.records &&
              (loss.records != 0 || one == loss);
     });
@@ -194,7 +194,7 @@ class SnapshotCore final : public ReadSource {
   std::mutex refresh_mutex_;
   std::atomic<bool> has_writer_{false};
   mutable std::mutex losses_mutex_;
-  std::vector<Loss> losses_;
+  std::vector<LogLoss> losses_;
 };
 
 }  // namespace detail

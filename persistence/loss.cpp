@@ -17,13 +17,13 @@ std::string_view to_string(Verdict verdict) noexcept {
 
 std::uint64_t LossReport::records() const noexcept {
   std::uint64_t sum = 0;
-  for (const Loss& loss : losses) sum += loss.verdict == Verdict::torn ? 0 : loss.records;
+  for (const LogLoss& loss : losses) sum += loss.verdict == Verdict::torn ? 0 : loss.records;
   return sum;
 }
 
 std::uint64_t LossReport::bytes() const noexcept {
   std::uint64_t sum = 0;
-  for (const Loss& loss : losses) sum += loss.verdict == Verdict::torn ? 0 : loss.end - loss.begin;
+  for (const LogLoss& loss : losses) sum += loss.verdict == Verdict::torn ? 0 : loss.end - loss.begin;
   return sum;
 }
 
@@ -51,7 +51,7 @@ std::string LossReport::to_json() const {
   std::string out = "{\"version\":1,\"records\":" + std::to_string(records()) +
                     ",\"bytes\":" + std::to_string(bytes()) + ",\"losses\":[";
   bool first = true;
-  for (const Loss& loss : losses) {
+  for (const LogLoss& loss : losses) {
     out += first ? "{\"segment\":" : ",{\"segment\":";
     first = false;
     append_text(out, loss.segment);

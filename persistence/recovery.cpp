@@ -158,21 +158,29 @@ class Examination {
     return found != batches_.end() ? &*found : nullptr;
   }
 
-  /// A region that reaches over the end of a batch is two: one batch may have been durable, and the next one not.
-  void split_at_batches() {
+  /// Makes two of a region that reaches over `position`, where record number `border` would begin.
+  void split(std::size_t i, std::uint64_t position, std::uint32_t border) {
+    if (regions_[i].found.begin >= position || position >= regions_[i].found.end) return;
+    Region second = regions_[i];
+    DamagedRegion& first = regions_[i].found;
+    const std::uint32_t end_record = first.first_record + first.records;
+    border = std::clamp(border, first.first_record, end_record);
+    first.end = second.found.begin = position;
+    first.records = border - first.first_record;
+    second.found.first_record = border;
+    second.found.records = end_record - border;
+    regions_[i].counted = true;
+    regions_.insert(regions_.begin() + static_cast<std::ptrdiff_t>(i) + 1, second);
+  }
+
+  /// One batch may have been durable, and the next one not; one part may have been judged before, and another not.
+  void split_regions() {
     for (std::size_t i = 0; i < regions_.size(); ++i) {
-      const Batch* const batch = batch_over(regions_[i].found.begin);
-      if (batch == nullptr || batch->end >= regions_[i].found.end) continue;
-      DamagedRegion& first = regions_[i].found;
-      Region second = regions_[i];
-      const std::uint32_t end_record = first.first_record + first.records;
-      const std::uint32_t border = std::clamp(batch->end_record, first.first_record, end_record);
-      first.end = second.found.begin = batch->end;
-      first.records = border - first.first_record;
-      second.found.first_record = border;
-      second.found.records = end_record - border;
-      regions_[i].counted = true;
-      regions_.insert(regions_.begin() + static_cast<std::ptrdiff_t>(i) + 1, second);
+      for (const VerdictNote& note : notes_) {
+        split(i, note.end, note.first_record + note.records);
+        split(i, note.begin, note.first_record);
+      }
+      if (const Batch* const batch = batch_over(regions_[i].found.begin)) split(i, batch->end, batch->end_record);
     }
   }
 
@@ -188,7 +196,7 @@ class Examination {
   }
 
   void judge() {
-    split_at_batches();
+    split_regions();
     for (const Region& region : regions_) {
       const DamagedRegion& found = region.found;
       JudgedRegion judged{.region = found, .counted = region.counted};
@@ -235,15 +243,15 @@ SegmentState examine_segment(Window& window, const SegmentHeader& header, std::o
   return Examination(window, header, expected_records, visitor).run();
 }
 
-Loss loss_of(const std::string& segment, const SegmentHeader& header, const JudgedRegion& region) {
-  Loss loss{.segment = segment,
-            .begin = region.region.begin,
-            .end = region.region.end,
-            .first_offset = header.base_offset + region.region.first_record,
-            .records = region.region.records,
-            .counted = region.counted,
-            .verdict = region.verdict,
-            .known = region.known};
+LogLoss loss_of(const std::string& segment, const SegmentHeader& header, const JudgedRegion& region) {
+  LogLoss loss{.segment = segment,
+               .begin = region.region.begin,
+               .end = region.region.end,
+               .first_offset = header.base_offset + region.region.first_record,
+               .records = region.region.records,
+               .counted = region.counted,
+               .verdict = region.verdict,
+               .known = region.known};
   switch (region.verdict) {
     case Verdict::torn: loss.reason = "a batch was not written whole before a crash"; break;
     case Verdict::lost: loss.reason = "bytes that were durable are damaged"; break;

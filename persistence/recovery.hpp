@@ -87,6 +87,6 @@ SegmentState examine_segment(Window& window, const SegmentHeader& header,
                              std::optional<std::uint32_t> expected_records = {}, FrameVisitor* visitor = nullptr);
 
 /// What is told of a damaged region.
-Loss loss_of(const std::string& segment, const SegmentHeader& header, const JudgedRegion& region);
+LogLoss loss_of(const std::string& segment, const SegmentHeader& header, const JudgedRegion& region);
 
 }  // namespace bus::detail

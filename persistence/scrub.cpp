@@ -48,7 +48,7 @@ class Scrub {
   }
 
  private:
-  static constexpr std::uint64_t step_bytes = std::uint64_t{4} << 20;
+  static constexpr std::uint64_t step_bytes = std::uint64_t{256} << 10;
 
   static error_code canceled() noexcept {
     return {boost::system::errc::operation_canceled, boost::system::system_category()};

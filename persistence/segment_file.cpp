@@ -53,27 +53,38 @@ void Names::add(std::span<const std::byte> body) {
   }
 }
 
-void Names::take_missing(const Names& other, std::vector<std::byte>& fresh) {
-  const auto take = [&](Kind& kind, const Kind& from, NameKind name_kind) {
-    for (std::size_t i = 0; i < from.texts.size(); ++i) {
+void Names::append_missing(const Names& other, std::vector<std::byte>& fresh) const {
+  const auto append = [&](const Kind& kind, const Kind& theirs, NameKind name_kind) {
+    for (std::size_t i = 0; i < kind.texts.size(); ++i) {
       const auto id = static_cast<std::uint16_t>(i + 1);
-      const auto text = find(from, id);
-      if (!text || find(kind, id)) continue;
-      put(kind, id, *text);
+      const auto text = find(kind, id);
+      if (!text || find(theirs, id)) continue;
       Name name{.kind = name_kind, .id = id, .text = *text};
       if (name_kind == NameKind::schema) {
-        const auto schema = other.schema(id);
-        name.version = schema->version;
-        name.text = schema->name;
+        const auto known = schema(id);
+        name.version = known->version;
+        name.text = known->name;
       }
       const std::size_t at = fresh.size();
       fresh.resize(at + name_bytes(name.text));
       encode_name(name, fresh.data() + at);
     }
   };
-  take(topics_, other.topics_, NameKind::topic);
-  take(principals_, other.principals_, NameKind::principal);
-  take(schemas_, other.schemas_, NameKind::schema);
+  append(topics_, other.topics_, NameKind::topic);
+  append(principals_, other.principals_, NameKind::principal);
+  append(schemas_, other.schemas_, NameKind::schema);
+}
+
+void Names::take_missing(const Names& other) {
+  const auto take = [](Kind& kind, const Kind& theirs) {
+    for (std::size_t i = 0; i < theirs.texts.size(); ++i) {
+      const auto id = static_cast<std::uint16_t>(i + 1);
+      if (const auto text = find(theirs, id)) put(kind, id, *text);
+    }
+  };
+  take(topics_, other.topics_);
+  take(principals_, other.principals_);
+  take(schemas_, other.schemas_);
 }
 
 std::optional<Names::Schema> Names::schema(std::uint16_t id) const noexcept {
@@ -145,6 +156,29 @@ result<std::unique_ptr<File>> create_segment(Storage& storage, const SegmentHead
   return file;
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
+}
+
+namespace {
+
+constexpr std::string_view renamed_suffix = ".renamed";
+
+}  // namespace
+
+error_code name_again(Storage& storage, const std::string& name) {
+  const std::string other = name + std::string(renamed_suffix);
+  if (const error_code error = storage.rename(name, other)) return error;
+  return storage.rename(other, name);
+}
+
+error_code finish_naming_again(Storage& storage) {
+  const auto names = storage.list();
+  if (!names) return names.error();
+  for (const std::string& name : *names) {
+    if (!name.ends_with(renamed_suffix)) continue;
+    if (const error_code error = storage.rename(name, name.substr(0, name.size() - renamed_suffix.size())))
+      return error;
+  }
+  return {};
 }
 
 error_code remove_unfinished(Storage& storage) {

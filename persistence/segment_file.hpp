@@ -29,8 +29,11 @@ class Names {
   /// Takes over what a frame of names says.
   void add(std::span<const std::byte> body);
 
-  /// Takes over what `other` has and this one lacks, and appends that to `fresh`, to be written.
-  void take_missing(const Names& other, std::vector<std::byte>& fresh);
+  /// Appends to `fresh`, to be written, what this has and `other` lacks.
+  void append_missing(const Names& other, std::vector<std::byte>& fresh) const;
+
+  /// Takes over what `other` has and this lacks.
+  void take_missing(const Names& other);
 
   struct Schema {
     std::uint32_t version = 0;
@@ -77,6 +80,13 @@ error_code write_headers(File& file, const SegmentHeader& header) noexcept;
 
 /// Of files that are being made; whatever has it when a log is opened is removed.
 inline constexpr std::string_view unfinished_suffix = ".unfinished";
+
+/// Gives a file its name once more, by way of another, so that the next `sync_names` makes it durable even if one that
+/// should have has failed.
+error_code name_again(Storage& storage, const std::string& name);
+
+/// Gives files their names back whose opening was struck in between.
+error_code finish_naming_again(Storage& storage);
 
 /// Removes what crashes have left of segments that never came to be.
 error_code remove_unfinished(Storage& storage);

@@ -80,7 +80,7 @@ std::optional<Spare> inspect_spare(Storage& storage, std::string_view name) noex
   const auto header = read_header(**file);
   const auto size = (*file)->size();
   if (!header || !size || *size != header->capacity) return std::nullopt;
-  Spare spare{std::string(name), header->capacity, header->salt, parsed->serial == 0};
+  Spare spare{std::string(name), header->capacity, header->salt, parsed->serial == 0, header->serial};
   // It was about to become a segment: its frames are those of the life before.
   if (parsed->serial != 0 && header->serial != parsed->serial) spare.salt = header->previous_salt;
   return spare;

@@ -50,6 +50,7 @@ struct Spare {
   std::uint64_t bytes = 0;
   std::uint64_t salt = 0;  ///< of the blank words that fill it, or of the segment that it was
   bool filled = false;     ///< with blank words of `salt`, and nothing else
+  std::uint64_t serial = 0;  ///< of the segment that its header is of; 0 if it was none
 };
 
 /// Threads: any.

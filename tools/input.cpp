@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -97,36 +98,45 @@ bool File::is_regular() const noexcept {
 }
 
 LineReader::Status LineReader::next(std::string_view& line) {
-  bool too_long = false;
-  std::size_t searched = 0;
+  for (;;) {
+    if (const auto status = advance(line, true)) return *status;
+  }
+}
+
+std::optional<LineReader::Status> LineReader::try_next(std::string_view& line) { return advance(line, false); }
+
+std::optional<LineReader::Status> LineReader::advance(std::string_view& line, bool waits) {
   for (;;) {
     const std::string_view unread(buffer_.data() + begin_, end_ - begin_);
-    if (const auto newline = unread.find('\n', searched); newline != std::string_view::npos) {
+    if (const auto newline = unread.find('\n', searched_); newline != std::string_view::npos) {
       ++line_number_;
       begin_ += newline + 1;
+      searched_ = 0;
       line = unread.substr(0, newline);
-      return too_long || newline > max_line_bytes_ ? Status::too_long : Status::line;
+      return std::exchange(too_long_, false) || newline > max_line_bytes_ ? Status::too_long : Status::line;
     }
-    searched = unread.size();
+    searched_ = unread.size();
     if (unread.size() > max_line_bytes_) {
-      too_long = true;
+      too_long_ = true;
       begin_ = end_;
-      searched = 0;
+      searched_ = 0;
     }
-    switch (fill()) {
+    switch (fill(waits)) {
       case Filled::more: break;
+      case Filled::nothing: return std::nullopt;
       case Filled::interrupted: return Status::interrupted;
       case Filled::end:
-        if (begin_ == end_ && !too_long) return Status::end;
+        if (begin_ == end_ && !too_long_) return Status::end;
         ++line_number_;
         line = {buffer_.data() + begin_, end_ - begin_};
         begin_ = end_;
-        return too_long ? Status::too_long : Status::line;
+        searched_ = 0;
+        return std::exchange(too_long_, false) ? Status::too_long : Status::line;
     }
   }
 }
 
-LineReader::Filled LineReader::fill() {
+LineReader::Filled LineReader::fill(bool waits) {
   constexpr std::size_t chunk_bytes = 64 * 1024;
   if (begin_ != 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
@@ -137,9 +147,12 @@ LineReader::Filled LineReader::fill() {
 
   for (;;) {
     pollfd ready[2] = {{descriptor_, POLLIN, 0}, {interrupt_.descriptor(), POLLIN, 0}};
-    if (poll(ready, 2, -1) < 0 && errno != EINTR) throw_errno("cannot wait for input");
+    if (poll(ready, 2, waits ? -1 : 0) < 0 && errno != EINTR) throw_errno("cannot wait for input");
     if (interrupt_.requested()) return Filled::interrupted;
-    if (ready[0].revents == 0) continue;
+    if (ready[0].revents == 0) {
+      if (waits) continue;
+      return Filled::nothing;
+    }
     const ssize_t got = read(descriptor_, buffer_.data() + end_, chunk_bytes);
     if (got > 0) {
       end_ += static_cast<std::size_t>(got);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -94,12 +95,16 @@ class LineReader {
   /// Errors:   throws std::system_error if reading fails.
   Status next(std::string_view& line);
 
+  /// As `next`, but does not block. Returns: nothing, if what has come so far is no whole line.
+  std::optional<Status> try_next(std::string_view& line);
+
   /// The number of the line last returned, from 1.
   std::uint64_t line_number() const noexcept { return line_number_; }
 
  private:
-  enum class Filled { more, end, interrupted };
-  Filled fill();
+  enum class Filled { more, end, interrupted, nothing };
+  std::optional<Status> advance(std::string_view& line, bool waits);
+  Filled fill(bool waits);
 
   int descriptor_;
   const Interrupt& interrupt_;
@@ -108,6 +113,8 @@ class LineReader {
   std::vector<char> buffer_;
   std::size_t begin_ = 0;  // unread bytes are [begin_, end_)
   std::size_t end_ = 0;
+  std::size_t searched_ = 0;  // unread bytes in which no newline is
+  bool too_long_ = false;     // the front of the line has been dropped
 };
 
 }  // namespace busbar

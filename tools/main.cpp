@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
 // The `busbar` command. What it can do is in the files named after its subcommands; this one reads the command line.
+#include "exit_status.hpp"
+#include "log_commands.hpp"
 #include "replay.hpp"
 #include "report.hpp"
 #include "route_spec.hpp"
@@ -25,7 +27,7 @@
 
 namespace {
 
-enum Exit : int { success = 0, failure = 1, wrong_usage = 2, lines_skipped = 3 };
+using busbar::Exit;
 
 const std::map<std::string, busbar::Wait> waits{{"spin", busbar::Wait::spin},
                                                 {"yield", busbar::Wait::yield},
@@ -93,6 +95,9 @@ class ReplayCommand {
         "Exit status: 0; 3 if lines were skipped; 2 for wrong usage; 1 for any other failure.");
   }
 
+  /// Whether the command line asks for it.
+  bool chosen() const { return app_.parsed(); }
+
   /// Checks what CLI11 cannot. Errors: throws CLI::ValidationError.
   busbar::ReplayOptions options() const {
     busbar::ReplayOptions options = options_;
@@ -131,7 +136,7 @@ class ReplayCommand {
     if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
       throw std::runtime_error("cannot write the report");
     }
-    return report.skipped_lines == 0 ? success : lines_skipped;
+    return report.skipped_lines == 0 ? busbar::success : busbar::incomplete;
   }
 
  private:
@@ -194,15 +199,16 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
   const ReplayCommand replay(app);
+  const busbar::LogCommands log(app);
   try {
     app.parse(argc, argv);
-    return replay.run(replay.options());
+    return replay.chosen() ? replay.run(replay.options()) : log.run();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(app.exit(error));  // help and version
-    return complain(std::string(error.what()) + "\nRun with --help for more information.", wrong_usage);
+    return complain(std::string(error.what()) + "\nRun with --help for more information.", busbar::wrong_usage);
   } catch (const busbar::UsageError& error) {
-    return complain(error.what(), wrong_usage);
+    return complain(error.what(), busbar::wrong_usage);
   } catch (const std::exception& error) {
-    return complain(error.what(), failure);
+    return complain(error.what(), busbar::failure);
   }
 }

@@ -54,7 +54,7 @@ void Progress::draw(double seconds) {
     bar = '[' + std::string(filled, '#') + std::string(width - filled, '-') + "] " +
           std::to_string(static_cast<int>(part * 100)) + " %  ";
   }
-  std::fprintf(stderr, "\r\033[K%s%s events  %s/s", bar.c_str(), with_separators(count).c_str(),
+  std::fprintf(stderr, "\r\033[K%s%s %s  %s/s", bar.c_str(), with_separators(count).c_str(), unit_,
                with_separators(static_cast<std::uint64_t>(static_cast<double>(count) / seconds)).c_str());
   std::fflush(stderr);
   drawn_ = true;

@@ -5,7 +5,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <vector>
@@ -14,27 +13,9 @@ namespace busbar {
 namespace {
 
 using nlohmann::ordered_json;
-using Row = std::vector<std::string>;
 
 std::string duration_or_dash(const std::optional<std::uint64_t>& nanoseconds) {
   return nanoseconds ? as_duration(*nanoseconds) : "-";
-}
-
-/// The first column to the left, figures to the right, each as wide as its widest cell. The rows are of one length;
-/// the first one is the head of the table, which is left out if there are no others.
-std::string aligned(const std::vector<Row>& rows) {
-  if (rows.size() == 1) return {};
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const Row& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    text += row[0] + std::string(widths[0] - row[0].size(), ' ');
-    for (std::size_t i = 1; i < row.size(); ++i) text += "  " + std::string(widths[i] - row[i].size(), ' ') + row[i];
-    text += '\n';
-  }
-  return text + '\n';
 }
 
 std::string receiver_table(const ReplayReport& report) {

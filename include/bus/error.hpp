@@ -21,7 +21,7 @@ enum class errc : int {
   pattern_invalid = 3,     ///< not a pattern: see `TopicPattern` for the grammar
   principal_invalid = 4,   ///< not a principal: see `Principal`
   payload_too_large = 5,   ///< over `BusOptions::max_payload_bytes`, or what a segment of the log can hold
-  name_invalid = 6,        ///< a name over 64 bytes, or with a space or a control byte
+  name_invalid = 6,        ///< a name over 64 bytes, or with a space or a control byte; a text too long for the log
   nodes_exhausted = 7,     ///< users hold so many events that the ring has no node left
   observer_too_deep = 8,   ///< publishes nested in observers more than 16 deep
   schema_mismatch = 9,     ///< a typed read of a payload that has another schema

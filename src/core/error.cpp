@@ -16,7 +16,7 @@ const char* describe(int value) noexcept {
     case errc::pattern_invalid: return "the pattern is empty or breaks the grammar of patterns";
     case errc::principal_invalid: return "the principal is longer than 128 bytes or holds a space or a control byte";
     case errc::payload_too_large: return "the payload is larger than is accepted";
-    case errc::name_invalid: return "the name is longer than 64 bytes or holds a space or a control byte";
+    case errc::name_invalid: return "the name is too long, or holds a space or a control byte";
     case errc::nodes_exhausted: return "so many events are being held that the ring has no node left";
     case errc::observer_too_deep: return "observers published from inside observers more than 16 deep";
     case errc::schema_mismatch: return "the payload is an object of another schema";

@@ -87,7 +87,7 @@ class EngineOnDisk final : public ReadSource {
     return {};
   }
 
-  std::vector<Loss> found;  ///< by readers
+  std::vector<LogLoss> found;  ///< by readers
 
   Spares spares;
   DiskBudget disk_budget;
@@ -98,7 +98,7 @@ class EngineOnDisk final : public ReadSource {
   SegmentList& segments() noexcept override { return segments_; }
   const LogId& log_id() const noexcept override { return engine_->log_id(); }
   void look_for_segments() noexcept override {}
-  void found_missing(Loss&& loss) noexcept override { found.push_back(std::move(loss)); }
+  void found_missing(LogLoss&& loss) noexcept override { found.push_back(std::move(loss)); }
   ReadOutcome wait_for(std::uint64_t, const std::chrono::steady_clock::time_point*) noexcept override {
     return ReadOutcome::timed_out;
   }

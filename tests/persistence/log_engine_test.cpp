@@ -378,7 +378,7 @@ void simulate(std::uint64_t seed) {
       if (!disk.power_is_off()) {
         // A write that stopped within the very last word of a record leaves nothing that would prove it torn.
         std::uint64_t unproven = 0;
-        for (const Loss& loss : (*log)->losses()) {
+        for (const LogLoss& loss : (*log)->losses()) {
           ASSERT_NE(loss.verdict, Verdict::lost) << "LOG-4";
           if (loss.verdict == Verdict::unproven && loss.first_offset >= acknowledged.size()) unproven += loss.records;
         }

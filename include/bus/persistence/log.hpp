@@ -140,8 +140,9 @@ class Cursor {
 /// Where a reader begins.
 class From {
  public:
-  static From oldest() noexcept { return From(std::uint64_t{0}); }
+  static From oldest() noexcept { return From(Oldest()); }  ///< that retention has left
   static From next() noexcept { return From(Next()); }  ///< what is committed from now on
+  /// What was dropped from there on is told first.
   static From offset(std::uint64_t offset) noexcept { return From(offset); }
   /// The first record at or behind the first one that was written at that time or later; records may be a little out
   /// of order in time, as senders' clocks are.
@@ -150,8 +151,9 @@ class From {
 
  private:
   friend class detail::ReaderCore;
+  struct Oldest {};
   struct Next {};
-  using Place = std::variant<std::uint64_t, Next, std::chrono::system_clock::time_point, Cursor>;
+  using Place = std::variant<Oldest, Next, std::uint64_t, std::chrono::system_clock::time_point, Cursor>;
   explicit From(Place place) noexcept : place_(place) {}
   Place place_;
 };
@@ -184,7 +186,7 @@ class [[nodiscard]] ReadResult {
   ReadResult() noexcept = default;
   ReadResult(ReadOutcome outcome, std::uint64_t count = 0) noexcept : outcome_(outcome), count_(count) {}
   ReadOutcome outcome() const noexcept { return outcome_; }
-  /// Records that are missing; 0 but for `lost` and `overrun`.
+  /// Records that are missing, the last of them in front of `LogReader::offset`; 0 but for `lost` and `overrun`.
   std::uint64_t count() const noexcept { return count_; }
 
  private:
@@ -347,8 +349,9 @@ class Log {
   /// What is missing, as far as opening, readers and scrubs have come. Errors: throws std::bad_alloc.
   LossReport losses() const;
 
-  /// Takes note of what the opening found and goes on taking appends.
-  void accept_losses() noexcept;
+  /// Takes note of what the opening found and goes on taking appends. Errors: those of the storage; a later opening
+  /// asks again then.
+  error_code accept_losses() noexcept;
 
   /// Reads everything at a set rate and checks it. Blocks. Returns: what is missing, now known to `losses` too.
   /// Errors: those of the storage; operation_canceled, if `on_progress` says so or the log is closed.

@@ -93,7 +93,7 @@ struct LogOptions {
 
   /// Told what the opening, a reader or a scrub found missing for the first time. Called in the thread that found it,
   /// never under a lock. Must not throw.
-  std::function<void(const Loss&)> on_loss = {};
+  std::function<void(const LogLoss&)> on_loss = {};
 
   /// Must outlive the log.
   const Clock* clock = &Clock::system();

@@ -21,7 +21,7 @@ enum class Verdict : std::uint8_t {
 std::string_view to_string(Verdict verdict) noexcept;
 
 /// Records missing in one place.
-struct Loss {
+struct LogLoss {
   std::string segment = {};  ///< file name; of a segment that is gone, the base offset it would have
   std::uint64_t begin = 0;
   std::uint64_t end = 0;  ///< bytes `[begin, end)` of the file
@@ -31,12 +31,12 @@ struct Loss {
   Verdict verdict = Verdict::lost;
   bool known = false;  ///< an earlier opening found it
   std::string reason = {};  ///< for people
-  friend bool operator==(const Loss&, const Loss&) = default;
+  friend bool operator==(const LogLoss&, const LogLoss&) = default;
 };
 
 /// All that is missing as far as somebody has looked.
 struct LossReport {
-  std::vector<Loss> losses = {};  ///< by offset
+  std::vector<LogLoss> losses = {};  ///< by offset
 
   /// Sums of what is `lost` or `unproven`; what is torn was never promised.
   std::uint64_t records() const noexcept;

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Plants bugs into a copy of the log's sources, each switched on by a number at run time.
+
+    plant_bugs.py SOURCE_DIRECTORY OUTPUT_DIRECTORY
+
+What a simulation that catches none of them would be worth is clear. Each bug names a piece of the sources that must
+stand there exactly once, so that none goes stale unnoticed. `stmt` replaces statements, `expr` an expression.
+"""
+import pathlib
+import sys
+
+BUGS = [
+    # What is durable.
+    ("a sync is not done", "log_engine.cpp", "stmt", "  const error_code error = file_->sync();\n",
+     "  const error_code error = PLANTED ? error_code() : file_->sync();\n"),
+    ("a receipt is given before the sync", "log_core.cpp", "stmt",
+     "  if (must_sync && !error) error = engine_->sync();\n",
+     "  if (must_sync && !error && !PLANTED) error = engine_->sync();\n"),
+    ("another file is synced", "log_engine.cpp", "stmt", "  const error_code error = file_->sync();\n",
+     "  const error_code error = PLANTED && hint_ ? hint_->sync() : file_->sync();\n"),
+    ("the name of a new segment is not made durable", "segment_file.cpp", "stmt",
+     "  if (const error_code error = storage.sync_names()) return error;\n  return file;\n",
+     "  if (const error_code error = PLANTED ? error_code() : storage.sync_names()) return error;\n  return file;\n"),
+    ("the name of a reused segment is not made durable", "spares.cpp", "stmt",
+     "  if (const error_code error = storage.sync_names()) return error;\n  return std::move(*file);\n",
+     "  if (const error_code error = PLANTED ? error_code() : storage.sync_names()) return error;\n"
+     "  return std::move(*file);\n"),
+    ("a new segment has its name before it is durable", "segment_file.cpp", "stmt",
+     "  return file.sync();\n}\n", "  return PLANTED ? error_code() : file.sync();\n}\n"),
+    ("a reused segment has its name before it is durable", "spares.cpp", "stmt",
+     "  if (const error_code error = (*file)->sync()) return error;\n",
+     "  if (const error_code error = PLANTED ? error_code() : (*file)->sync()) return error;\n"),
+    ("a retired segment is overwritten before its name is durable", "spares.cpp", "stmt",
+     "  if (const error_code error = storage.sync_names()) return error;\n  auto spare = inspect_spare(storage, to);\n",
+     "  if (const error_code error = PLANTED ? error_code() : storage.sync_names()) return error;\n"
+     "  auto spare = inspect_spare(storage, to);\n"),
+    ("a segment is followed before it is durable", "log_engine.cpp", "stmt",
+     "  if (durable_ != place_.position) {\n    if (const error_code error = sync_file()) return error;\n  }\n  show();\n",
+     "  if (durable_ != place_.position && !PLANTED) {\n    if (const error_code error = sync_file()) return error;\n  }\n"
+     "  show();\n  if (PLANTED) {\n    segment_->end.store(header_.mirror);\n    sealed_ = true;\n    return {};\n  }\n"),
+    ("names are not made durable again when opening", "log_engine.cpp", "stmt",
+     "  if (const error_code error = storage_.sync_names()) return error;\n  next_serial_ =",
+     "  if (const error_code error = PLANTED ? error_code() : storage_.sync_names()) return error;\n  next_serial_ ="),
+    ("names whose sync failed are not given again", "log_engine.cpp", "stmt",
+     "  if (const error_code error = name_again(storage_, segment_name(last->name.base_offset, last->name.serial))) {\n",
+     "  if (const error_code error = PLANTED ? error_code() : name_again(storage_, "
+     "segment_name(last->name.base_offset, last->name.serial))) {\n"),
+    ("an interval is never synced", "log_core.cpp", "stmt",
+     "    must_sync = must_sync || unsynced >= options_.sync_every_bytes || (due != 0 && now >= due);\n",
+     "    must_sync = must_sync || (!PLANTED && (unsynced >= options_.sync_every_bytes || (due != 0 && now >= due)));\n"),
+    ("an explicit sync does nothing", "log_core.cpp", "stmt",
+     "  must_sync = must_sync || (asked && all_taken);\n",
+     "  must_sync = must_sync || (asked && all_taken && !PLANTED);\n"
+     "  if (PLANTED && asked) {\n    sync_asked_.store(false);\n    synced_.store(written_.load());\n  }\n"),
+    # Failures.
+    ("a failed sync is tried again", "log_engine.cpp", "stmt", "  const error_code error = file_->sync();\n",
+     "  error_code error = file_->sync();\n  if (PLANTED && error) error = file_->sync();\n"),
+    ("a failed sync does not end the log", "log_engine.cpp", "stmt",
+     "  const error_code error = sync_file();\n  read_only_ = error.failed();\n  return error;\n}\n",
+     "  const error_code error = sync_file();\n  read_only_ = error.failed() && !PLANTED;\n  return error;\n}\n"),
+    ("a failed write does not end the log", "log_engine.cpp", "stmt",
+     "  const error_code error = write(entries);\n  read_only_ = error.failed();\n",
+     "  const error_code error = write(entries);\n  read_only_ = error.failed() && !PLANTED;\n"),
+    ("a part of a write is taken for all of it", "storage.cpp", "stmt",
+     "    const auto written = file.write(position, std::span(group).first(count));\n",
+     "    const auto written = file.write(position, std::span(group).first(count));\n"
+     "    if (PLANTED && written.has_value()) return {};\n"),
+    ("a part of a read is taken for all there is", "storage.cpp", "stmt",
+     "    done += *got;\n  }\n  return done;\n", "    done += *got;\n    if (PLANTED) break;\n  }\n  return done;\n"),
+    ("a full disk ends the log", "log_engine.cpp", "stmt",
+     "      if (error == boost::system::errc::no_space_on_device) return error;\n",
+     "      if (error == boost::system::errc::no_space_on_device && !PLANTED) return error;\n"),
+    ("refused records keep their offsets", "log_core.cpp", "stmt",
+     "  return base_offset_ + ticket - last.before - (last.end - last.first);\n",
+     "  if (PLANTED) return base_offset_ + ticket;\n"
+     "  return base_offset_ + ticket - last.before - (last.end - last.first);\n"),
+    ("a refused record is told an offset", "log_core.cpp", "stmt",
+     "  if (ticket < last.end) return last.error;\n",
+     "  if (ticket < last.end && !PLANTED) return last.error;\n"),
+    # Opening.
+    ("what is not proven is not written again", "log_engine.cpp", "stmt",
+     "  for (std::uint64_t at = state.proven; at < state.end;) {\n",
+     "  for (std::uint64_t at = PLANTED ? state.end : state.proven; at < state.end;) {\n"),
+    ("a torn tail is left as it is", "log_engine.cpp", "stmt",
+     "  for (std::uint64_t at = state.end; at < blank_end;) {\n",
+     "  for (std::uint64_t at = PLANTED ? blank_end : state.end; at < blank_end;) {\n"),
+    ("a torn batch is not cut off", "recovery.cpp", "stmt", "      if (!ruling.cut) continue;\n",
+     "      if (!ruling.cut || PLANTED) continue;\n"),
+    ("no new mark follows a cut", "log_engine.cpp", "stmt", "  if (!news ||", "  if (!news || PLANTED ||"),
+    ("verdicts prove what is in front of them", "log_engine.cpp", "stmt",
+     "  if (const error_code error = write_batch(state.proven)) return error;\n",
+     "  if (const error_code error = write_batch(PLANTED ? state.end : state.proven)) return error;\n"),
+    ("verdicts are not kept", "recovery.cpp", "stmt",
+     "        if (const auto note = decode_verdict(frame.body)) notes_.push_back(*note);\n",
+     "        if (const auto note = decode_verdict(frame.body); note && !PLANTED) notes_.push_back(*note);\n"),
+    ("a mark proves its own batch", "batch_encoder.cpp", "expr", "{.proven = proven,",
+     "{.proven = PLANTED ? place_.position : proven,"),
+    ("a mark proves what is only written", "log_engine.cpp", "stmt",
+     "  if (const error_code error = write_batch(durable_, names, FrameKind::names)) return error;\n",
+     "  if (const error_code error = write_batch(PLANTED ? place_.position : durable_, names, FrameKind::names)) "
+     "return error;\n"),
+    ("the end of the log is where the proven part ends", "recovery.cpp", "stmt",
+     "    state_.proven = std::min(proven_, state_.end);\n",
+     "    if (PLANTED && !state_.footer) state_.end = std::min(proven_, state_.end);\n"
+     "    state_.proven = std::min(proven_, state_.end);\n"),
+    ("a serial is given twice", "log_engine.cpp", "stmt", "  next_serial_ = last->name.serial + 1;\n",
+     "  next_serial_ = last->name.serial + (PLANTED ? 0 : 1);\n"),
+    # What is on the disk.
+    ("the check of a body leaves its end out", "record_body.cpp", "stmt", "  return crc32c({out, size});\n",
+     "  return crc32c({out, PLANTED && size > 8 ? size - 8 : size});\n"),
+    ("bodies are not checked", "frame_scanner.cpp", "stmt",
+     "  if (salted(crc32c(body), salt_) != head.body_check) return std::nullopt;\n",
+     "  if (salted(crc32c(body), salt_) != head.body_check && !PLANTED) return std::nullopt;\n"),
+    ("a head is genuine anywhere", "format.cpp", "expr", "head_bytes - 4, salt + position)",
+     "head_bytes - 4, PLANTED ? salt : salt + position)"),
+    ("a head is genuine in any life", "format.cpp", "expr", "(rest, head_bytes - 4,",
+     "(rest, head_bytes - 4, PLANTED ? position :"),
+    ("names stand once", "log_engine.cpp", "stmt", "  if (!mirrored.empty()) {\n",
+     "  if (!mirrored.empty() && !PLANTED) {\n"),
+    ("names of a crash are taken for known", "log_engine.cpp", "stmt",
+     "  mirrored.append_missing(names_, fresh_names_);\n",
+     "  if (!PLANTED) mirrored.append_missing(names_, fresh_names_);\n"),
+    ("one copy of the header is enough", "segment_file.cpp", "stmt",
+     "  if (first || first.error() == errc::log_version_unsupported) return first;\n",
+     "  if (first || PLANTED || first.error() == errc::log_version_unsupported) return first;\n"),
+    ("a reused file keeps its salt", "spares.cpp", "stmt",
+     "  header.salt = spare.filled ? spare.salt : storage.random();\n",
+     "  header.salt = spare.filled || PLANTED ? spare.salt : storage.random();\n"),
+    ("a reused file does not say that it is empty", "spares.cpp", "stmt",
+     "  if (const error_code error = write_at(**file, page_bytes, blank)) return error;\n",
+     "  if (const error_code error = PLANTED ? error_code() : write_at(**file, page_bytes, blank)) return error;\n"),
+    # Readers.
+    ("readers see what is not committed", "log_core.cpp", "stmt",
+     "  bool must_sync = false;\n", "  if (PLANTED && taken != 0 && !error) engine_->show();\n  bool must_sync = false;\n"),
+    ("the index leads behind the record", "log_reader.cpp", "stmt",
+     "    if (header_.base_offset + entry.number > next_) break;\n",
+     "    if (header_.base_offset + entry.number > next_ + (PLANTED ? 3 : 0)) break;\n"),
+    ("a gap is passed over in silence", "log_reader.cpp", "stmt",
+     "  note_missing(next_, offset);\n  next_ = offset;\n",
+     "  note_missing(next_, offset);\n  next_ = offset;\n  if (PLANTED) return std::nullopt;\n"),
+    ("damage is not told", "log_core.cpp", "stmt", "    losses_.push_back(loss);\n",
+     "    if (!PLANTED) losses_.push_back(loss);\n"),
+    ("the newest segment is dropped", "segment_list.hpp", "stmt",
+     "    segments_.erase(segments_.begin());\n    return oldest;\n",
+     "    segments_.erase(segments_.begin());\n    if (PLANTED) std::swap(oldest, segments_.front());\n    return oldest;\n"),
+    ("a batch is written in another order", "log_core.cpp", "stmt",
+     "    const error_code error = engine_->append(batch_);\n",
+     "    if (PLANTED && batch_.size() > 1) std::swap(batch_.front(), batch_.back());\n"
+     "    const error_code error = engine_->append(batch_);\n"),
+]
+
+
+def main() -> int:
+    source, out = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    texts = {path.name: path.read_text() for path in sorted(source.glob("*.?pp"))}
+    # A piece may carry several bugs: then each is planted into what the one before has left.
+    wanted: dict[str, list[tuple[int, str, str]]] = {}
+    for number, (_, file, _, original, mutant) in enumerate(BUGS, 1):
+        if texts[file].count(original) != 1:
+            print(f"{file}: not there exactly once, for bug {number}: {original!r}", file=sys.stderr)
+            return 1
+        wanted.setdefault(file, []).append((number, original, mutant))
+    for file, bugs in wanted.items():
+        text = texts[file]
+        by_piece: dict[str, list[tuple[int, str]]] = {}
+        for number, original, mutant in bugs:
+            by_piece.setdefault(original, []).append((number, mutant))
+        for original, mutants in by_piece.items():
+            if len(mutants) == 1:
+                number, mutant = mutants[0]
+                new = mutant.replace("PLANTED", f"::bus::planted::is({number})")
+            else:
+                # The piece declares `error`: the first that is planted decides.
+                new = "  error_code error;\n"
+                for number, mutant in mutants:
+                    body = mutant.replace("const error_code error =", "error =").replace("error_code error =", "error =")
+                    new += (f"  if (::bus::planted::is({number})) {{\n"
+                            + body.replace("PLANTED", f"::bus::planted::is({number})") + "  } else\n")
+                new += "  {\n" + original.replace("const error_code error =", "error =") + "  }\n"
+            text = text.replace(original, new)
+        texts[file] = '#include "simulation/planted.hpp"\n' + text
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        path = out / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    lines = ",\n    ".join('"' + name + '"' for name, *_ in BUGS)
+    table = out / "planted_names.inc"
+    if not table.exists() or table.read_text() != lines + "\n":
+        table.write_text(lines + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "log_view.hpp"
+
+#include "bytes.hpp"
+#include "input.hpp"
+#include "log_losses.hpp"
+#include "log_record.hpp"
+#include "output.hpp"
+#include "text.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <stdexcept>
+
+namespace busbar {
+namespace {
+
+using nlohmann::ordered_json;
+
+/// For people: offset, time, topic, principal and payload, on one line.
+std::string as_line(const bus::RecordView& record) {
+  const std::string_view payload = record.text();
+  const std::string principal = record.principal().empty() ? "-" : printable(record.principal());
+  return std::to_string(record.offset()) + "  " + as_utc(record.time()) + "  " + printable(record.topic()) + "  " +
+         principal + "  " + (is_utf8(payload) ? printable(payload) : "base64:" + to_base64(payload));
+}
+
+/// Goes along the records and prints them.
+class Viewer {
+ public:
+  Viewer(bus::LogSnapshot& log, const ViewOptions& options) : log_(log), options_(options), reader_(make_reader()) {}
+
+  /// Prints what is there. Returns: whether more may come that is wanted.
+  bool print_rest(const Interrupt* interrupt) {
+    while (!is_done() && (interrupt == nullptr || !interrupt->requested())) {
+      const auto found = reader_.next();
+      if (!found) throw_error("cannot read the log in", options_.directory, found.error());
+      switch (found->outcome()) {
+        case bus::ReadOutcome::record:
+          if (options_.to && reader_.record().offset() >= *options_.to) return false;
+          print((options_.json ? as_json(reader_.record()) : as_line(reader_.record())) + '\n');
+          ++printed_;
+          break;
+        case bus::ReadOutcome::lost: tell_gap("lost", found->count()); break;
+        case bus::ReadOutcome::overrun: tell_gap("dropped by retention", found->count()); break;
+        case bus::ReadOutcome::end: return true;
+        case bus::ReadOutcome::timed_out:
+        case bus::ReadOutcome::closed: return false;
+      }
+    }
+    return false;
+  }
+
+  bool has_gaps() const noexcept { return gaps_; }
+
+ private:
+  bus::LogReader make_reader() {
+    auto reader = log_.read({.from = options_.from, .patterns = options_.topics});
+    if (!reader) throw_error("cannot read the log in", options_.directory, reader.error());
+    return std::move(*reader);
+  }
+
+  bool is_done() const noexcept {
+    return (options_.to && reader_.offset() >= *options_.to) || (options_.max && printed_ >= *options_.max);
+  }
+
+  void tell_gap(const std::string& what, std::uint64_t count) {
+    const std::uint64_t begin = reader_.offset() - count;
+    const std::uint64_t end = options_.to ? std::min(reader_.offset(), *options_.to) : reader_.offset();
+    if (begin >= end) return;
+    gaps_ = true;
+    flush();  // it stands between the records
+    remark(what + ": " + counted(end - begin, "record") + " from offset " + std::to_string(begin) + " on");
+  }
+
+  bus::LogSnapshot& log_;
+  const ViewOptions& options_;
+  bus::LogReader reader_;
+  std::uint64_t printed_ = 0;
+  bool gaps_ = false;
+};
+
+ordered_json to_json(const bus::LogSnapshot::Segment& segment) {
+  return {{"name", segment.name},
+          {"base_offset", segment.base_offset},
+          {"records", segment.records},
+          {"bytes", segment.bytes},
+          {"used_bytes", segment.used_bytes},
+          {"sealed", segment.sealed},
+          {"created", segment.created ? ordered_json(as_utc(*segment.created)) : ordered_json(nullptr)}};
+}
+
+std::string segment_table(const std::vector<bus::LogSnapshot::Segment>& segments) {
+  std::vector<Row> rows{{"segment", "from offset", "records", "bytes", "used", "sealed", "created"}};
+  for (const auto& segment : segments) {
+    rows.push_back({segment.name, std::to_string(segment.base_offset), with_separators(segment.records),
+                    with_separators(segment.bytes), with_separators(segment.used_bytes), segment.sealed ? "yes" : "no",
+                    segment.created ? as_utc(*segment.created) : "-"});
+  }
+  return aligned(rows);
+}
+
+}  // namespace
+
+std::optional<bus::From> parse_from(std::string_view text) {
+  if (text == "oldest") return bus::From::oldest();
+  if (text == "next") return bus::From::next();
+  std::uint64_t offset = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), offset);
+  if (error == std::errc() && end == text.data() + text.size()) return bus::From::offset(offset);
+  if (const auto time = parse_utc(text)) return bus::From::time(*time);
+  return std::nullopt;
+}
+
+bus::LogSnapshot open_snapshot(const std::string& directory) {
+  auto log = bus::LogSnapshot::open(directory);
+  if (log) return std::move(*log);
+  if (log.error() == boost::system::errc::no_such_file_or_directory) {
+    throw std::runtime_error("there is no log in '" + directory + "'");
+  }
+  throw_error("cannot open the log in", directory, log.error());
+}
+
+Exit view(const ViewOptions& options) {
+  std::optional<Interrupt> interrupt;
+  if (options.follow) interrupt.emplace();
+  bus::LogSnapshot log = open_snapshot(options.directory);
+  Viewer viewer(log, options);
+  bool more = viewer.print_rest(interrupt ? &*interrupt : nullptr);
+  flush();
+  while (more && interrupt) {
+    constexpr std::chrono::milliseconds pause(100);
+    if (interrupt->wait_until(std::chrono::steady_clock::now() + pause)) break;
+    if (const auto error = log.refresh()) throw_error("cannot read the log in", options.directory, error);
+    more = viewer.print_rest(&*interrupt);
+    flush();
+  }
+  return viewer.has_gaps() ? incomplete : success;
+}
+
+Exit info(const std::string& directory, bool json) {
+  bus::LogSnapshot log = open_snapshot(directory);
+  const auto segments = log.segments();
+  if (!segments) throw_error("cannot read the log in", directory, segments.error());
+  const bus::LossReport losses = log.losses();
+  std::uint64_t bytes = 0;
+  for (const auto& segment : *segments) bytes += segment.bytes;
+  if (json) {
+    auto list = ordered_json::array();
+    for (const auto& segment : *segments) list.push_back(to_json(segment));
+    const ordered_json object{{"first_offset", log.first_offset()},
+                              {"next_offset", log.next_offset()},
+                              {"bytes", bytes},
+                              {"writer", log.has_writer()},
+                              {"segments", list},
+                              {"losses", ordered_json::parse(losses.to_json())}};
+    print(object.dump() + '\n');
+  } else {
+    print(segment_table(*segments) + loss_table(losses));
+    print("offsets " + std::to_string(log.first_offset()) + " up to " + std::to_string(log.next_offset()) + ", " +
+          with_separators(bytes) + " bytes, " + (log.has_writer() ? "open to a writer" : "no writer") + '\n');
+    print(loss_summary(losses));
+  }
+  flush();
+  return is_missing_any(losses) ? incomplete : success;
+}
+
+}  // namespace busbar
