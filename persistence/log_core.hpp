@@ -12,16 +12,15 @@
 #include "persistence/log_engine.hpp"
 #include "persistence/log_reader.hpp"
 #include "persistence/spares.hpp"
+#include "persistence/thread_bed.hpp"
+#include "persistence/waiters.hpp"
 
 #include "core/semaphore.hpp"
 
 #include <bus/detail/log_async.hpp>
 #include <bus/persistence/log.hpp>
 
-#include <array>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -33,7 +32,8 @@
 
 namespace bus::detail {
 
-using Deadline = std::chrono::steady_clock::time_point;
+using Deadline = ThreadBed::Deadline;
+using Waiters = WaitersOn<ThreadBed>;
 
 /// What an appender hands over of one record.
 struct IntakeEntry {
@@ -51,61 +51,6 @@ struct IntakeEntry {
   std::optional<std::int64_t> time_ns = {};
   std::uint32_t together = 1;  // of the first of several that go in one commit: how many
   Completion* completion = nullptr;
-};
-
-/// Those who wait for a number to rise, so that a rise wakes many with few system calls: numbers that are near each
-/// other share a place to sleep.
-/// Threads: any; one raises.
-class Waiters {
- public:
-  /// Returns: false if the deadline passed before `done()`.
-  template <class Done>
-  bool wait(std::uint64_t number, const Deadline* deadline, Done&& done) {
-    Cell& cell = cells_[number / numbers_in_cell % cells_.size()];
-    cell.sleepers.fetch_add(1, std::memory_order_seq_cst);  // sync CELL-ARM: in front of the last look
-    std::unique_lock lock(cell.mutex);
-    bool in_time = true;
-    while (!done() && in_time) {
-      if (deadline == nullptr) {
-        cell.changed.wait(lock);
-      } else {
-        in_time = cell.changed.wait_until(lock, *deadline) == std::cv_status::no_timeout;
-      }
-    }
-    const bool is_done = done();
-    lock.unlock();
-    cell.sleepers.fetch_sub(1, std::memory_order_relaxed);
-    return is_done;
-  }
-
-  /// Wakes those who wait for numbers in `[from, to)`, after what they look at has changed, by a sequentially
-  /// consistent store.
-  void wake(std::uint64_t from, std::uint64_t to) noexcept {
-    if (from >= to) return;
-    const std::uint64_t first = from / numbers_in_cell;
-    const std::uint64_t last = std::min((to - 1) / numbers_in_cell, first + cells_.size() - 1);
-    for (std::uint64_t i = first; i <= last; ++i) wake(cells_[i % cells_.size()]);
-  }
-  void wake_all() noexcept {
-    for (Cell& cell : cells_) wake(cell);
-  }
-
- private:
-  static constexpr std::uint64_t numbers_in_cell = 64;
-  struct alignas(64) Cell {
-    std::atomic<std::uint32_t> sleepers{0};
-    std::mutex mutex;
-    std::condition_variable changed;
-  };
-  static void wake(Cell& cell) noexcept {
-    if (cell.sleepers.load(std::memory_order_seq_cst) == 0) return;  // sync CELL-CHECK: behind what has changed
-    {
-      const std::lock_guard lock(cell.mutex);
-    }
-    cell.changed.notify_all();
-  }
-
-  std::array<Cell, 16> cells_;
 };
 
 class LogCore final : public ReadSource {
