@@ -17,10 +17,12 @@ struct IntakeTraits {
   static constexpr auto ready = sync::seq_cst;
   /// INTAKE-TAKE. In the total order behind the committer's word that it stops: see `Turn`.
   static constexpr auto take = sync::seq_cst;
-  /// INTAKE-FREE, the committer gives memory back that it has read. Its partner is INTAKE-RESERVE.
-  static constexpr auto free = sync::release;
-  /// INTAKE-RESERVE, an appender's look at what is free, before it writes there.
-  static constexpr auto reserve = sync::acquire;
+  /// INTAKE-FREE, the committer gives memory back that it has read. Its partner is INTAKE-RESERVE. In the total order in
+  /// front of CELL-CHECK, its look for those who wait for room.
+  static constexpr auto free = sync::seq_cst;
+  /// INTAKE-RESERVE, an appender's look at what is free, before it writes there. In the total order behind CELL-ARM: else
+  /// it could miss the room, and whoever made it could miss that somebody waits for it.
+  static constexpr auto reserve = sync::seq_cst;
 };
 
 /// Hands entries with bytes over from many appenders to one committer, in memory of a fixed size.
@@ -54,7 +56,8 @@ class Intake {
     std::uint32_t first_unit = 0;  ///< how much is given back with the first entry, besides its own
   };
 
-  /// Returns: nothing if there is no room. `bytes` is a multiple of `unit`.
+  /// Returns: nothing if there is no room. `bytes` is a multiple of `unit`, and at most half of all: what is longer may
+  /// not fit in front of the end nor behind it, however much is free.
   std::optional<Room> reserve(std::uint32_t entries, std::size_t bytes) noexcept {
     const auto units = static_cast<std::uint32_t>(bytes / unit);
     for (;;) {
