@@ -7,7 +7,8 @@
 
 namespace bus::detail {
 
-/// What waiters sleep on: whoever has looked under its lock, and sleeps, is woken by a `wake` that comes after the look.
+/// What waiters sleep on: whoever has looked under its lock, and sleeps, is woken by a `wake` that comes after the
+/// look.
 class ThreadBed {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
