@@ -217,9 +217,18 @@ class Examination {
       state_.footer.reset();
       state_.end = found.begin;
       state_.next_record = found.first_record;
-      state_.next_control = found.first_control;
+      state_.next_control = control_at(found.begin);
       return;
     }
+  }
+
+  /// The number of a control frame that is written at `position`, also behind damage: a later scan must take it for
+  /// one that comes behind all those whose heads are whole.
+  std::uint32_t control_at(std::uint64_t position) {
+    FrameScanner scanner(window_, header_, page_bytes, position);
+    while (scanner.next() != FrameScanner::Found::end) {
+    }
+    return scanner.next_control();
   }
 
   std::uint64_t last_frame_begin() const { return last_genuine_ == 0 ? 0 : last_genuine_ - head_bytes; }
