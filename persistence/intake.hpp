@@ -107,8 +107,13 @@ class Intake {
     freed_.store(pack(freed), Traits::free);  // sync INTAKE-FREE
   }
 
-  /// The next ticket that will be given out.
+  /// The next ticket that will be given out. Threads: any.
   std::uint32_t next_ticket() const noexcept { return unpack(given_.load(sync::relaxed)).entries; }
+
+  /// The first ticket whose entry has not been given back. Threads: any.
+  std::uint32_t first_held() const noexcept {
+    return unpack(freed_.load(Traits::reserve)).entries;  // sync INTAKE-RESERVE
+  }
 
   /// Bytes that are given out. Threads: any.
   std::size_t used_bytes() const noexcept {

@@ -315,7 +315,8 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
     intake_.hand_over(room->ticket + i, units + (i == 0 ? room->first_unit : 0));
   }
   // Who waits commits, if nobody else is at it; else the commit thread must.
-  if (!will_wait && !turn_.is_taken()) kick();
+  const bool waits = will_wait && durability != Durability::buffered;
+  if (!waits && !turn_.is_taken()) kick();
   return ticket;
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
@@ -389,16 +390,20 @@ result<std::uint64_t> LogCore::wait(std::uint64_t ticket, std::uint32_t records,
 
 error_code LogCore::sync() noexcept {
   if (const error_code error = check_open()) return error;
-  std::uint64_t end = written_.load(std::memory_order_seq_cst);
-  while (intake_.is_ready(static_cast<std::uint32_t>(end))) ++end;
+  // Up to the last ticket that was given out: one that was handed over may stand behind one that is not ready yet.
+  const std::uint64_t written = written_.load(std::memory_order_seq_cst);
+  const std::uint64_t end =
+      written + static_cast<std::uint32_t>(intake_.next_ticket() - static_cast<std::uint32_t>(written));
+  std::uint64_t wanted = sync_wanted_.load(std::memory_order_relaxed);
+  while (wanted < end && !sync_wanted_.compare_exchange_weak(wanted, end, std::memory_order_seq_cst)) {
+  }
   const auto done = [&] {
     return synced_.load(std::memory_order_seq_cst) >= end || failed_.load(std::memory_order_seq_cst) ||
            closed_.load(std::memory_order_seq_cst);
   };
   while (!done()) {
-    sync_asked_.store(true, std::memory_order_seq_cst);
     if (!turn_.is_taken()) {
-      (void)lead(end);
+      if (!lead(end)) std::this_thread::yield();  // to an appender in front that is not ready yet
     } else {
       (void)waiters_.wait(end - 1, nullptr, [&] { return done() || !turn_.is_taken(); });
     }
@@ -417,9 +422,13 @@ void LogCore::kick() noexcept {
 
 /// Whether there is anything left for whoever comes next. Called without the turn.
 bool LogCore::something_to_do() const noexcept {
+  // Also of a log that has failed: who handed it over is to be told.
+  if (intake_.is_ready(intake_.first_held())) return true;
   if (failed_.load(std::memory_order_seq_cst)) return false;
-  return intake_.is_ready(static_cast<std::uint32_t>(written_.load(std::memory_order_seq_cst))) ||
-         sync_asked_.load(std::memory_order_seq_cst) || roll_asked_.load(std::memory_order_seq_cst);
+  const std::uint64_t wanted = sync_wanted_.load(std::memory_order_seq_cst);
+  const bool may_sync =
+      wanted > synced_.load(std::memory_order_seq_cst) && wanted <= written_.load(std::memory_order_seq_cst);
+  return may_sync || roll_asked_.load(std::memory_order_seq_cst);
 }
 
 /// Commits in the thread of an appender, until its own is done. What has come meanwhile is the commit thread's.
@@ -503,10 +512,9 @@ bool LogCore::commit_some() noexcept {
     const auto first = static_cast<std::uint32_t>(next_ticket_);
     while (intake_.is_ready(first + left)) ++left;
     if (left != 0) settle(left, errc::log_read_only, false);
-    sync_asked_.store(false, std::memory_order_seq_cst);
     return left != 0;
   }
-  const bool asked = sync_asked_.load(std::memory_order_seq_cst);
+  const std::uint64_t wanted = sync_wanted_.load(std::memory_order_seq_cst);
   std::uint32_t taken = 0;
   error_code error;
   try {
@@ -524,7 +532,6 @@ bool LogCore::commit_some() noexcept {
     must_sync = must_sync || durability == Durability::synced;
     sync_later = sync_later || durability == Durability::interval;
   }
-  const bool all_taken = !intake_.is_ready(first + taken);
   const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
   const std::uint64_t unsynced = engine_->unsynced_bytes();
   if (due != 0 || sync_later) {
@@ -532,7 +539,7 @@ bool LogCore::commit_some() noexcept {
     must_sync = must_sync || unsynced >= options_.sync_every_bytes || (due != 0 && now >= due);
     if (!must_sync && due == 0) sync_due_.store(now + options_.sync_every.count(), std::memory_order_relaxed);
   }
-  must_sync = must_sync || (asked && all_taken);
+  must_sync = must_sync || (wanted > synced_.load(std::memory_order_relaxed) && wanted <= next_ticket_ + taken);
   if (must_sync && !error) error = engine_->sync();
   const bool synced = must_sync && !error;
   if (synced) sync_due_.store(0, std::memory_order_relaxed);
@@ -547,7 +554,6 @@ bool LogCore::commit_some() noexcept {
     commits_.fetch_add(1, std::memory_order_relaxed);
   }
   settle(taken, error, synced);
-  if (synced && asked && all_taken) sync_asked_.store(false, std::memory_order_seq_cst);
   if (roll_asked_.exchange(false, std::memory_order_relaxed)) {
     const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
     if (age >= options_.segment_age.count() && engine_->end_segment()) fail();

@@ -183,7 +183,7 @@ class LogCore final : public ReadSource {
   std::vector<Refused> refused_;
   std::atomic<std::uint64_t> refused_count_{0};
 
-  std::atomic<bool> sync_asked_{false};
+  std::atomic<std::uint64_t> sync_wanted_{0};  // tickets in front of it are to be synced; it only rises
   std::atomic<bool> roll_asked_{false};
   std::atomic<std::int64_t> sync_due_{0};  // steady time in ns, 0 if none is
   std::atomic<bool> full_{false};

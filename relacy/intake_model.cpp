@@ -253,7 +253,7 @@ struct Committing {
     world.intake.free_up_to(end);
     return true;
   }
-  bool something_to_do() const { return Log::last_look && world.intake.is_ready(written.load(sync::seq_cst)); }
+  bool something_to_do() const { return Log::last_look && world.intake.is_ready(world.intake.first_held()); }
 };
 
 /// Whatever was handed over is committed, though each appender looks once whether somebody is at it.
@@ -353,6 +353,102 @@ struct Appends : rl::test_suite<Appends<Log>, 3> {
   }
 };
 
+/// Two threads sync, of which one has appended before; each returns, whoever syncs for it. With `by_flag`, what they
+/// ask for is a flag that is taken back when all that was ready has been synced.
+template <class Log, bool by_flag>
+struct Syncs : rl::test_suite<Syncs<Log, by_flag>, 3> {
+  Committing<Log> log;
+  Waiters<typename Log::Waiters> waiters;
+  Semaphore commit_wake;
+  sync::atomic<std::uint32_t> kicked{0};
+  sync::atomic<std::uint32_t> wanted{0};
+  sync::atomic<std::uint32_t> synced{0};
+  sync::atomic<std::uint32_t> returned{0};
+
+  void before() {
+    model::begin_run();
+    log.start();
+    commit_wake.init();
+    RL_ASSERT(log.world.append(0, 1));
+  }
+  void after() { commit_wake.destroy(); }
+
+  void kick() {
+    if (kicked.exchange(1, sync::acq_rel) == 0) commit_wake.post();
+  }
+  bool commit_some() {
+    const std::uint32_t begin = log.next.get();
+    const std::uint32_t asked = wanted.load(sync::seq_cst);
+    const std::uint32_t taken = log.write_ready();
+    const std::uint32_t end = begin + taken;
+    const std::uint32_t before = synced.load(sync::relaxed);
+    const bool must_sync = by_flag ? asked != 0 && !log.world.intake.is_ready(end) : asked > before && asked <= end;
+    if (must_sync) synced.store(end, sync::seq_cst);
+    log.written.store(end, sync::seq_cst);
+    log.world.intake.free_up_to(end);
+    waiters.wake(must_sync ? before : begin, end);
+    if (by_flag && must_sync) wanted.store(0, sync::seq_cst);
+    return taken != 0 || must_sync;
+  }
+  bool something_to_do() const {
+    if (log.something_to_do()) return true;
+    const std::uint32_t asked = wanted.load(sync::seq_cst);
+    if (by_flag) return asked != 0;
+    return asked > synced.load(sync::seq_cst) && asked <= log.written.load(sync::seq_cst);
+  }
+  bool lead(std::uint32_t until) {
+    if (!log.turn.try_take()) return false;
+    bool anything = false;
+    do {
+      if (!commit_some()) break;
+      anything = true;
+    } while (log.written.load(sync::relaxed) < until);
+    log.turn.leave();
+    if (something_to_do()) kick();
+    return anything;
+  }
+
+  void sync_all() {
+    const std::uint32_t end = log.world.intake.next_ticket();
+    if (!by_flag) {
+      std::uint32_t asked = wanted.load(sync::relaxed);
+      while (asked < end && !wanted.compare_exchange_weak(asked, end, sync::seq_cst, sync::relaxed)) {
+      }
+    }
+    const auto done = [&] { return synced.load(sync::seq_cst) >= end; };
+    while (!done()) {
+      if (by_flag) wanted.store(1, sync::seq_cst);
+      if (!log.turn.is_taken()) {
+        if (!lead(end)) sync::pause();
+      } else {
+        waiters.wait(end - 1, nullptr, [&] { return done() || !log.turn.is_taken(); });
+      }
+    }
+    if (returned.fetch_add(1, sync::acq_rel) == 1) commit_wake.post();  // the log closes
+  }
+
+  void thread(unsigned who) {
+    if (who == 2) {
+      while (returned.load(sync::acquire) < 2) {
+        commit_wake.wait();
+        do {
+          (void)kicked.exchange(0, sync::acq_rel);
+          if (!log.turn.try_take()) break;
+          while (commit_some()) {
+          }
+          log.turn.leave();
+        } while (something_to_do());
+      }
+      return;
+    }
+    if (who == 1) {
+      RL_ASSERT(log.world.append(1, 1));
+      if (!log.turn.is_taken()) kick();
+    }
+    sync_all();
+  }
+};
+
 /// Whoever sees the watermark sees what it stands for; nobody sleeps on when it has risen.
 template <class Traits, bool Timed>
 struct Receipts : rl::test_suite<Receipts<Traits, Timed>, 3> {
@@ -445,6 +541,7 @@ int main() {
   run.holds<Lead<Sound>>("the turn: nothing is left behind");
   run.holds<Lead<Sound, 3>>("the turn among three");
   run.holds<Appends<Sound>>("appends that wait, kick and are committed");
+  run.holds<Syncs<Sound, false>>("syncs");
   run.holds<Receipts<Told, false>>("receipts");
   run.holds<Receipts<Told, true>>("receipts with a deadline");
   run.holds<ForRoom<OnePlace>>("waiting for room");
@@ -463,6 +560,7 @@ int main() {
   run.caught<Lead<LooseLook>>("TURN-LOOK not in the total order");
   run.caught<Lead<NoLastLook>>("no last look after leaving");
   run.caught<Appends<NoLastLook>>("no kick after leaving");
+  run.caught<Syncs<Sound, true>>("a sync asked for by a flag");
   run.caught<Receipts<WeakArm, false>>("CELL-ARM relaxed");
   run.caught<Receipts<LooseArm, false>>("CELL-ARM not in the total order");
   run.caught<Receipts<WeakCheck, false>>("CELL-CHECK relaxed");
