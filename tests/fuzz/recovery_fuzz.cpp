@@ -54,11 +54,13 @@ void check(MemoryFile& file, const SegmentHeader& header, std::optional<std::uin
   std::uint32_t next = 0;
   for (std::size_t i = 0; i < state.damage.size(); ++i) {
     const JudgedRegion& one = state.damage[i];
-    require(one.region.begin >= position && one.region.end > one.region.begin && one.region.end <= header.mirror);
+    require(one.region.begin >= position && one.region.end <= header.mirror);
+    // Of records that are missing behind a last frame that ends where the frames must, no byte is left.
+    require(one.region.end > one.region.begin || (expected && one.region.end == header.mirror));
     require(one.region.first_record >= next);
     position = one.region.end;
     next = one.region.first_record + one.region.records;
-    if (one.region.begin < state.end) {
+    if (one.region.begin < state.end || one.region.begin == one.region.end) {
       require(one.region.end <= state.end);
       missing += one.region.records;
     } else {
