@@ -295,6 +295,12 @@ TEST_F(PublicLog, says_in_the_receipt_what_it_promises) {
   EXPECT_EQ(content().records.size(), 3U);
 }
 
+TEST_F(PublicLog, commits_what_is_buffered_though_nobody_waits_for_it) {
+  ASSERT_FALSE(open());
+  ASSERT_TRUE(log->append<Durability::buffered>({.topic = "t"}));
+  while (log->next_offset() != 1) std::this_thread::yield();  // for ever, if it does not
+}
+
 TEST_F(PublicLog, syncs_an_interval_within_its_bytes) {
   LogOptions options = small_log();
   options.sync_every = 1h;
