@@ -17,11 +17,11 @@ struct IntakeTraits {
   static constexpr auto ready = sync::seq_cst;
   /// INTAKE-TAKE. In the total order behind the committer's word that it stops: see `Turn`.
   static constexpr auto take = sync::seq_cst;
-  /// INTAKE-FREE, the committer gives memory back that it has read. Its partner is INTAKE-RESERVE. In the total order in
-  /// front of CELL-CHECK, its look for those who wait for room.
+  /// INTAKE-FREE, the committer gives memory back that it has read. Its partner is INTAKE-RESERVE. In the total order
+  /// in front of CELL-CHECK, its look for those who wait for room.
   static constexpr auto free = sync::seq_cst;
-  /// INTAKE-RESERVE, an appender's look at what is free, before it writes there. In the total order behind CELL-ARM: else
-  /// it could miss the room, and whoever made it could miss that somebody waits for it.
+  /// INTAKE-RESERVE, an appender's look at what is free, before it writes there. In the total order behind CELL-ARM:
+  /// else it could miss the room, and whoever made it could miss that somebody waits for it.
   static constexpr auto reserve = sync::seq_cst;
 };
 

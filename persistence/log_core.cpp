@@ -194,9 +194,8 @@ error_code LogCore::close() noexcept {
     } else {
       error = errc::log_read_only;
     }
-    turn_.leave();
     write_report();
-    engine_.reset();
+    engine_.reset();  // the turn is nobody's any more
   }
   closed_.store(true, std::memory_order_seq_cst);
   waiters_.wake_all();
@@ -254,8 +253,10 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
       return long_record_.compare_exchange_strong(free, true, std::memory_order_acq_rel, std::memory_order_relaxed);
     };
     if (!take() && !wait_for_room(deadline, take)) return no_room(deadline);
-    if (memory_->take(bytes)) own.reset(new (std::nothrow) std::byte[padded(one.bytes())]);
+    const bool took_memory = memory_->take(bytes);
+    if (took_memory) own.reset(new (std::nothrow) std::byte[padded(one.bytes())]);
     if (own == nullptr) {
+      if (took_memory) memory_->give(bytes);
       long_record_.store(false, std::memory_order_release);
       return make_error_code(errc::out_of_memory);
     }
@@ -456,9 +457,10 @@ void LogCore::run_commits() noexcept {
     do {
       (void)kicked_.exchange(false, std::memory_order_acq_rel);
       if (!turn_.try_take()) break;  // whoever has it looks again, and kicks
-      while (commit_some()) {
-      }
+      bool anything = false;
+      while (commit_some()) anything = true;
       turn_.leave();
+      if (!anything) std::this_thread::yield();  // to an appender of several that is not ready with all of them
     } while (something_to_do());
   }
 }
@@ -637,7 +639,7 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
   readers_.wake(0, 1);
 }
 
-void LogCore::refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept {
+void LogCore::refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept try {
   const std::lock_guard lock(refused_mutex_);
   if (!refused_.empty() && refused_.back().end == begin && refused_.back().error == error) {
     refused_.back().end = end;
@@ -647,6 +649,8 @@ void LogCore::refuse(std::uint64_t begin, std::uint64_t end, error_code error) n
     refused_.push_back({begin, end, before, error});
   }
   refused_count_.fetch_add(end - begin, std::memory_order_release);
+} catch (const std::bad_alloc&) {
+  fail();  // offsets cannot be told right any more
 }
 
 void LogCore::fail() noexcept {

@@ -44,12 +44,74 @@ bool fits(std::uint64_t bytes, std::uint64_t position, std::uint64_t capacity) n
   return position < mirror && overhead_of_batch + room_for_footer(capacity) + bytes <= mirror - position;
 }
 
+/// What a record refers to.
+struct Ids {
+  std::uint16_t topic = no_name;
+  std::uint16_t principal = no_name;
+  std::uint16_t schema = no_name;
+};
+Ids ids_of(const FoundFrame& frame) noexcept {
+  Ids ids{frame.head.topic, frame.head.principal, no_name};
+  if (frame.head.kind == FrameKind::tagged_record) {
+    auto body = frame.body;
+    if (const auto fields = decode_fields(body)) ids.schema = fields->schema;
+  }
+  return ids;
+}
+bool are_known(const Ids& ids, const Names& names) noexcept {
+  const auto known = [](std::uint16_t id, const auto& named) {
+    return id == no_name || id == inline_name || named.has_value();
+  };
+  return known(ids.topic, names.topic(ids.topic)) && known(ids.principal, names.principal(ids.principal)) &&
+         known(ids.schema, names.schema(ids.schema));
+}
+
+/// All that records refer to.
+class UsedIds {
+ public:
+  void add(const Ids& ids) {
+    add(topics_, ids.topic);
+    add(principals_, ids.principal);
+    add(schemas_, ids.schema);
+  }
+  void keep(Names& names) const {
+    const auto last = [](const std::vector<bool>& used) {
+      return static_cast<std::uint16_t>(used.empty() ? 0 : used.size() - 1);
+    };
+    names.keep_ids(last(topics_), last(principals_), last(schemas_));
+  }
+  bool are_known(const Names& names) const {
+    return all_of(topics_, [&](std::uint16_t id) { return names.topic(id).has_value(); }) &&
+           all_of(principals_, [&](std::uint16_t id) { return names.principal(id).has_value(); }) &&
+           all_of(schemas_, [&](std::uint16_t id) { return names.schema(id).has_value(); });
+  }
+
+ private:
+  static void add(std::vector<bool>& used, std::uint16_t id) {
+    if (id == no_name || id == inline_name) return;
+    if (used.size() <= id) used.resize(std::size_t{id} + 1);
+    used[id] = true;
+  }
+  template <class Known>
+  static bool all_of(const std::vector<bool>& used, Known&& known) {
+    for (std::size_t id = 0; id < used.size(); ++id) {
+      if (used[id] && !known(static_cast<std::uint16_t>(id))) return false;
+    }
+    return true;
+  }
+
+  std::vector<bool> topics_;
+  std::vector<bool> principals_;
+  std::vector<bool> schemas_;
+};
+
 /// Keeps what an opening needs of a segment's frames, besides what is damaged.
 class FrameNotes final : public FrameVisitor {
  public:
   void visit(const FoundFrame& frame) override {
     if (frame.head.kind == FrameKind::names) names_.emplace_back(frame.position, copy(frame.body));
     if (!is_record(frame.head.kind)) return;
+    used_.add(ids_of(frame));
     const std::uint64_t stride = frame.position / index_stride;
     if (frame.head.time != unknown_time) latest_ = std::max(latest_, frame.head.time);
     if (!index_.empty() && index_.back().position * frame_alignment / index_stride == stride) {
@@ -71,11 +133,17 @@ class FrameNotes final : public FrameVisitor {
   }
   std::uint32_t latest_time() const noexcept { return latest_; }
 
+  /// Whether each name that a record refers to is known.
+  bool all_named(const Names& names) const { return used_.are_known(names); }
+
+  void keep_ids(Names& names) const { used_.keep(names); }
+
  private:
   static std::vector<std::byte> copy(std::span<const std::byte> body) { return {body.begin(), body.end()}; }
 
   std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> names_;
   std::vector<IndexEntry> index_;
+  UsedIds used_;
   std::uint32_t latest_ = 0;
 };
 
@@ -226,6 +294,8 @@ error_code LogEngine::recover() {
   names_.append_missing(mirrored, fresh_names_);
   mirrored.append_missing(names_, fresh_names_);
   names_.take_missing(mirrored);
+  notes.keep_ids(names_);
+  if (!notes.all_named(names_)) note_unnamed(window, state);
   const auto index = notes.index_up_to(state.end);
   for (const IndexEntry& entry : index) shared_.segments.add_index(entry);
   indexed_ = index.empty() ? 0 : index.back().position * frame_alignment / index_stride + 1;
@@ -238,6 +308,24 @@ error_code LogEngine::recover() {
   }
   quarantine(window, state);
   return settle(window, state);
+}
+
+/// Records whose names are gone, with a batch that was never durable, are as good as lost.
+void LogEngine::note_unnamed(Window& window, const SegmentState& state) {
+  FrameScanner scanner(window, header_, page_bytes, state.end);
+  for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
+    const FoundFrame& frame = scanner.frame();
+    if (found != FrameScanner::Found::frame || !is_record(frame.head.kind)) continue;
+    if (are_known(ids_of(frame), names_)) continue;
+    losses_.push_back({.segment = segment_name(header_.base_offset, header_.serial),
+                       .begin = frame.position,
+                       .end = frame.end(),
+                       .first_offset = header_.base_offset + frame.head.number,
+                       .records = 1,
+                       .verdict = Verdict::unproven,
+                       .known = frame.end() <= state.proven,
+                       .reason = "the name of its topic, principal or schema is gone"});
+  }
 }
 
 /// Keeps what cannot be read for somebody to look at, as long as there is room. Best effort.
@@ -457,7 +545,7 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
     const LogEntry& entry = entries[i];
     const std::uint64_t at = encoder_.place().position;
     note_in_index(at, encoder_.place().next_record, frame_time(header_, entry.wall_ns));
-    const Ids& ids = ids_[i];
+    const BatchIds& ids = ids_[i];
     if (ids.topic != inline_name && ids.principal != inline_name && ids.schema == no_name) {
       encoder_.add({ids.topic, ids.principal, entry.wall_ns, entry.tagged, entry.body, entry.body_crc});
     } else {

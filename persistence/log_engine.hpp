@@ -120,6 +120,7 @@ class LogEngine {
   result<std::optional<LogId>> known_log_id();
   LogId new_log_id() noexcept;
   error_code recover();
+  void note_unnamed(Window& window, const SegmentState& state);
   void quarantine(Window& window, const SegmentState& state) noexcept;
   error_code settle(Window& window, const SegmentState& state);
   error_code begin_segment(const LogId& log_id, std::uint64_t base_offset, std::uint64_t base_control);
@@ -155,12 +156,12 @@ class LogEngine {
   std::uint64_t indexed_ = 0;  // strides that the index has an entry for
   std::uint32_t latest_time_ = 0;  // of its records, in `time_unit_ns`
   BatchEncoder encoder_;
-  struct Ids {
+  struct BatchIds {
     std::uint16_t topic;
     std::uint16_t principal;
     std::uint16_t schema;
   };
-  std::vector<Ids> ids_;  // of the batch
+  std::vector<BatchIds> ids_;  // of the batch
   std::vector<std::byte> mirror_copy_;
 };
 

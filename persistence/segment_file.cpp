@@ -75,6 +75,15 @@ void Names::append_missing(const Names& other, std::vector<std::byte>& fresh) co
   append(schemas_, other.schemas_, NameKind::schema);
 }
 
+void Names::keep_ids(std::uint16_t topic, std::uint16_t principal, std::uint16_t schema) {
+  const auto keep = [](Kind& kind, std::uint16_t id) {
+    if (kind.texts.size() < id) kind.texts.resize(id);
+  };
+  keep(topics_, topic);
+  keep(principals_, principal);
+  keep(schemas_, schema);
+}
+
 void Names::take_missing(const Names& other) {
   const auto take = [](Kind& kind, const Kind& theirs) {
     for (std::size_t i = 0; i < theirs.texts.size(); ++i) {

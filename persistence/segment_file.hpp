@@ -32,6 +32,9 @@ class Names {
   /// Appends to `fresh`, to be written, what this has and `other` lacks.
   void append_missing(const Names& other, std::vector<std::byte>& fresh) const;
 
+  /// Never gives these ids, nor lower ones: records refer to them, whether or not it is known for what.
+  void keep_ids(std::uint16_t topic, std::uint16_t principal, std::uint16_t schema);
+
   /// Takes over what `other` has and this lacks.
   void take_missing(const Names& other);
 
