@@ -677,8 +677,8 @@ void LogCore::found_missing(LogLoss&& loss) noexcept try {
       return one.first_offset <= loss.first_offset && end <= one_end && (loss.records != 0 || one == loss);
     });
     if (told) return;
-    losses_.push_back(loss);
-    std::ranges::stable_sort(losses_, {}, &LogLoss::first_offset);
+    const auto behind = std::ranges::upper_bound(losses_, loss.first_offset, {}, &LogLoss::first_offset);
+    losses_.insert(behind, loss);
     report_stale_ = true;
   }
   if (loss.verdict != Verdict::torn) lost_records_.fetch_add(loss.records, std::memory_order_relaxed);

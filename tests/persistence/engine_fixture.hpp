@@ -74,7 +74,7 @@ class EngineOnDisk final : public ReadSource {
   }
 
   std::unique_ptr<ReaderCore> reader(const ReadOptions& options = {}) {
-    return std::move(ReaderCore::make(*this, options).value());
+    return ReaderCore::make(*this, options).value();
   }
 
   /// The oldest segment becomes a spare.

@@ -570,7 +570,7 @@ class LogCare : public testing::Test {
   void open(LogOptions options) {
     core.reset();
     options.clock = &clock;
-    core = std::move(detail::LogCore::open(disk.mount(), options, detail::LogCore::Threads::none).value());
+    core = detail::LogCore::open(disk.mount(), options, detail::LogCore::Threads::none).value();
   }
   error_code append(std::size_t bytes = 1000) {
     const std::string payload(bytes, 'x');
@@ -584,7 +584,7 @@ class LogCare : public testing::Test {
     while (core->stats().segments < count) ASSERT_FALSE(append());
   }
   std::unique_ptr<detail::ReaderCore> reader(const ReadOptions& options = {}) {
-    return std::move(detail::ReaderCore::make(*core, options).value());
+    return detail::ReaderCore::make(*core, options).value();
   }
 
   SetClock clock;

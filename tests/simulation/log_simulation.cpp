@@ -218,7 +218,7 @@ class Simulation {
       constexpr Call calls[] = {Call::sync, Call::sync, Call::write, Call::sync_names, Call::rename, Call::create};
       disk_.fail({.call = calls[random_() % std::size(calls)], .nth = 1 + random_() % 12, .for_good = chance(4)});
     }
-    auto follower = std::move(ReaderCore::make(*core_, {.from = From::offset(core_->segments().first_offset())}));
+    auto follower = ReaderCore::make(*core_, {.from = From::offset(core_->segments().first_offset())});
     std::uint64_t followed = core_->segments().first_offset();
     for (int steps = 0; steps < 40; ++steps) {
       clock_.advance(1 + static_cast<std::int64_t>(random_() % 1'000'000'000));
@@ -330,7 +330,6 @@ class Simulation {
     std::map<std::uint64_t, Sent> records;
     std::uint64_t first = 0;
     std::uint64_t committed = 0;
-    friend bool operator==(const Found&, const Found&) = default;
   };
 
   Found read_everything() {
