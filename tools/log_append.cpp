@@ -141,7 +141,7 @@ Exit run(bus::Log& log, const AppendOptions& options, const Interrupt& interrupt
 
 Exit append(const AppendOptions& options) {
   const Interrupt interrupt;
-  auto log = bus::Log::open(options.directory, {});
+  auto log = bus::Log::open(options.directory, {.segment_bytes = options.segment_bytes});
   if (!log) throw_error("cannot open the log in", options.directory, log.error());
   bus::LossReport found = log->losses();
   std::erase_if(found.losses, [](const bus::LogLoss& loss) { return loss.known; });

@@ -8,6 +8,7 @@
 #include <bus/persistence/log_options.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace busbar {
@@ -16,6 +17,7 @@ struct AppendOptions {
   std::string directory;
   bus::Durability durability = bus::Durability::synced;
   std::size_t in_flight = 1024;  ///< lines that were handed over and not answered, at most
+  std::uint64_t segment_bytes = bus::LogOptions().segment_bytes;
   bool json = false;
 };
 

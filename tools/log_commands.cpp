@@ -59,6 +59,10 @@ void LogCommands::add_append() {
       ->check(CLI::Range(std::size_t{1}, max_in_flight).description(""))
       ->type_name("N")
       ->capture_default_str();
+  command.add_option("--segment", segment_mib_, "MiB of each new segment's file, 1 to 4096")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{4096}).description(""))
+      ->type_name("MIB")
+      ->capture_default_str();
   command.add_flag("--json", json_, "Print a receipt as a JSON object: its line, its offset and its durability");
   command.footer(
       "Example:\n"
@@ -149,8 +153,11 @@ Exit LogCommands::run() const {
 }
 
 Exit LogCommands::run_append() const {
-  return append(
-      {.directory = directory_, .durability = durabilities.at(durability_), .in_flight = in_flight_, .json = json_});
+  return append({.directory = directory_,
+                 .durability = durabilities.at(durability_),
+                 .in_flight = in_flight_,
+                 .segment_bytes = segment_mib_ << 20,
+                 .json = json_});
 }
 
 Exit LogCommands::run_view(bool json) const {

@@ -42,6 +42,7 @@ class LogCommands {
   std::string from_ = "oldest";
   std::vector<std::string> topics_;
   std::size_t in_flight_ = 1024;
+  std::uint64_t segment_mib_ = 64;
   std::optional<std::uint64_t> to_;
   std::optional<std::uint64_t> max_;
   bool follow_ = false;
