@@ -87,8 +87,8 @@ TEST(Error, a_value_becomes_a_code_of_this_category) {
 
 TEST(Error, only_shortages_are_retryable) {
   for (const auto& [value, number] : numbered) {
-    EXPECT_EQ(is_retryable(value),
-              value == errc::nodes_exhausted || value == errc::out_of_memory || value == errc::rate_limited)
+    EXPECT_EQ(is_retryable(value), value == errc::nodes_exhausted || value == errc::out_of_memory ||
+                                       value == errc::rate_limited || value == errc::overloaded)
         << number;
   }
 }
@@ -97,6 +97,7 @@ TEST(Error, the_same_number_of_another_category_is_not_retryable) {
   EXPECT_FALSE(is_retryable(error_code()));
   EXPECT_FALSE(is_retryable(error_code(7, boost::system::generic_category())));
   EXPECT_FALSE(is_retryable(error_code(11, boost::system::generic_category())));
+  EXPECT_TRUE(is_retryable({boost::system::errc::no_space_on_device, boost::system::generic_category()}));
 }
 
 }  // namespace
