@@ -94,7 +94,7 @@ result<Log> Log::open(const std::filesystem::path& directory, const LogOptions& 
 }
 
 result<Log> Log::open(std::unique_ptr<Storage> storage, const LogOptions& options) noexcept {
-  auto core = detail::LogCore::open(std::move(storage), options);
+  auto core = detail::LogCore::open(storage, options);
   if (!core) return core.error();
   return Log(std::move(*core));
 }
@@ -132,8 +132,11 @@ error_code Log::close() noexcept { return core_->close(); }
 error_code Log::reopen() noexcept {
   (void)core_->close();
   auto storage = core_->release_storage();
-  auto core = detail::LogCore::open(std::move(storage), core_->options());
-  if (!core) return core.error();
+  auto core = detail::LogCore::open(storage, core_->current_options());
+  if (!core) {
+    core_->take_storage(std::move(storage));  // for another attempt
+    return core.error();
+  }
   core_ = std::move(*core);
   return {};
 }

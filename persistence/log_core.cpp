@@ -23,6 +23,7 @@ constexpr std::size_t min_uncommitted = std::size_t{64} << 10;
 constexpr std::size_t max_uncommitted = std::size_t{1} << 30;
 constexpr std::size_t bytes_for_a_place = 512;
 constexpr std::uint32_t max_together = 4096;
+constexpr std::size_t bytes_for_names = 80;  // that a record takes besides its texts, if none is known yet
 constexpr std::string_view unaccepted_name = "losses-not-accepted";
 constexpr std::string_view report_name = "losses.json";
 
@@ -39,14 +40,17 @@ std::int64_t wall_ns(const Clock& clock) noexcept {
 }
 
 bool is_sound(const LogOptions& options) noexcept {
-  const auto positive = [](std::chrono::nanoseconds time) { return time > std::chrono::nanoseconds(0); };
+  constexpr std::chrono::nanoseconds longest = std::chrono::hours(24 * 365 * 10);  // deadlines must not overflow
+  const auto positive = [&](std::chrono::nanoseconds time) {
+    return time > std::chrono::nanoseconds(0) && time <= longest;
+  };
   return options.segment_bytes >= min_segment_bytes && options.segment_bytes <= max_segment_bytes &&
          options.segment_bytes % page_bytes == 0 && options.uncommitted_bytes >= min_uncommitted &&
          options.uncommitted_bytes <= max_uncommitted && std::has_single_bit(options.uncommitted_bytes) &&
          options.batch_bytes != 0 && positive(options.sync_every) && options.sync_every_bytes != 0 &&
          positive(options.timer) && options.segment_age >= std::chrono::nanoseconds(0) &&
-         options.full_disk_wait >= std::chrono::nanoseconds(0) && options.clock != nullptr &&
-         options.max_loss_share >= 0 && options.max_loss_share <= 1 &&
+         options.full_disk_wait >= std::chrono::nanoseconds(0) && options.full_disk_wait <= longest &&
+         options.clock != nullptr && options.max_loss_share >= 0 && options.max_loss_share <= 1 &&
          (!options.disk_bytes || *options.disk_bytes >= options.segment_bytes) && options.spare_segments <= 64;
 }
 
@@ -79,14 +83,18 @@ void name_thread(std::thread& thread, const char* name) noexcept {
 
 // --- Opening and closing. ---
 
-result<std::unique_ptr<LogCore>> LogCore::open(std::unique_ptr<Storage> storage, const LogOptions& options,
+result<std::unique_ptr<LogCore>> LogCore::open(std::unique_ptr<Storage>& storage, const LogOptions& options,
                                                Threads threads) noexcept try {
   if (storage == nullptr || !is_sound(options)) return system_error(sys::errc::invalid_argument);
   if (options.memory_bytes && fixed_memory(options) > *options.memory_bytes) {
     return system_error(sys::errc::invalid_argument);
   }
   std::unique_ptr<LogCore> log(new LogCore(std::move(storage), options, threads));
-  if (const error_code error = log->begin()) return error;
+  if (const error_code error = log->begin()) {
+    log->engine_.reset();  // with its lock
+    storage = log->release_storage();
+    return error;
+  }
   log->start_threads();
   return log;
 } catch (const std::bad_alloc&) {
@@ -157,8 +165,11 @@ error_code LogCore::judge_losses() {
 }
 
 error_code LogCore::accept_losses() noexcept {
-  if (!unaccepted_.exchange(false, std::memory_order_acq_rel)) return {};
-  if (const error_code error = storage_->remove(unaccepted_name)) return error;
+  if (closing_.load(std::memory_order_seq_cst)) return errc::closed;
+  if (!unaccepted_.load(std::memory_order_acquire)) return {};
+  const error_code error = storage_->remove(unaccepted_name);
+  if (error && error != sys::errc::no_such_file_or_directory) return error;
+  unaccepted_.store(false, std::memory_order_release);
   return storage_->sync_names();
 }
 
@@ -226,7 +237,8 @@ std::size_t intake_bytes(const RecordBody& body, const bus::Record& record) noex
 result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, Durability durability, bool will_wait,
                                          const Deadline* deadline, Completion* completion) noexcept try {
   if (const error_code error = check_open()) return error;
-  if (records.empty() || records.size() > max_together) return system_error(sys::errc::invalid_argument);
+  if (records.empty() || records.size() > std::min(max_together, places_for(options_) / 4))
+    return system_error(sys::errc::invalid_argument);
   // One record needs no memory of the heap.
   RecordBody one;
   std::vector<RecordBody> several(records.size() > 1 ? records.size() : 0);
@@ -257,7 +269,7 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
     if (took_memory) own.reset(new (std::nothrow) std::byte[padded(one.bytes())]);
     if (own == nullptr) {
       if (took_memory) memory_->give(bytes);
-      long_record_.store(false, std::memory_order_release);
+      end_long_record();
       return make_error_code(errc::out_of_memory);
     }
     bytes = padded(text_bytes(records[0]));
@@ -273,7 +285,7 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
   if (!room) {
     if (is_long) {
       memory_->give(intake_bytes(one, records[0]));
-      long_record_.store(false, std::memory_order_release);
+      end_long_record();
     }
     return no_room(deadline);
   }
@@ -336,6 +348,11 @@ bool LogCore::wait_for_room(const Deadline* deadline, Take&& take) noexcept {
   return taken;
 }
 
+void LogCore::end_long_record() noexcept {
+  long_record_.store(false, std::memory_order_seq_cst);  // in front of CELL-CHECK
+  room_.wake(0, 1);
+}
+
 error_code LogCore::no_room(const Deadline* deadline) noexcept {
   overloads_.fetch_add(1, std::memory_order_relaxed);
   if (const error_code error = check_open()) return error;
@@ -374,7 +391,11 @@ result<std::uint64_t> LogCore::wait(std::uint64_t ticket, std::uint32_t records,
   const auto done = [&] { return is_settled(ticket, records, durability); };
   while (!done()) {
     if (!turn_.is_taken()) {
-      if (!lead(end)) std::this_thread::yield();  // to an appender in front that is not ready yet
+      if (lead(end)) continue;
+      std::this_thread::yield();  // to an appender in front that is not ready yet
+      if (deadline != nullptr && !done() && std::chrono::steady_clock::now() >= *deadline) {
+        return make_error_code(errc::timed_out);
+      }
     } else if (!waiters_.wait(end - 1, deadline, [&] { return done() || !turn_.is_taken(); })) {
       return make_error_code(errc::timed_out);
     }
@@ -447,16 +468,18 @@ bool LogCore::lead(std::uint64_t until) noexcept {
 }
 
 void LogCore::run_commits() noexcept {
+  bool is_led = false;  // by an appender, who kicks when it leaves
   while (!stopping_.load(std::memory_order_seq_cst)) {
     const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
-    if (due != 0) {
+    if (due != 0 && !is_led) {
       (void)commit_wake_.wait_until(Deadline(std::chrono::nanoseconds(due)));
     } else {
       commit_wake_.wait();
     }
     do {
       (void)kicked_.exchange(false, std::memory_order_acq_rel);
-      if (!turn_.try_take()) break;  // whoever has it looks again, and kicks
+      is_led = !turn_.try_take();
+      if (is_led) break;  // whoever has it looks again, and kicks
       bool anything = false;
       while (commit_some()) anything = true;
       turn_.leave();
@@ -481,7 +504,8 @@ std::uint32_t LogCore::gather() {
     for (std::uint32_t i = 0; i < together; ++i) {
       if (!intake_.is_ready(ticket + i)) return taken;
       const IntakeEntry& entry = intake_.entry(ticket + i);
-      more += head_bytes + padded(entry.body_bytes) + entry.topic_bytes + entry.principal_bytes + entry.schema_bytes;
+      more += head_bytes + padded(entry.body_bytes) + bytes_for_names + entry.topic_bytes + entry.principal_bytes +
+              entry.schema_bytes;
     }
     if (taken != 0 && bytes + more > most) return taken;
     bytes += more;
@@ -565,6 +589,7 @@ bool LogCore::commit_some() noexcept {
 
 error_code LogCore::write_gathered() noexcept {
   const std::uint64_t rolls = counts_.rolls.load(std::memory_order_relaxed);
+  std::optional<Deadline> deadline;  // of the wait for room
   for (;;) {
     const error_code error = engine_->append(batch_);
     if (error != sys::errc::no_space_on_device) {
@@ -574,12 +599,12 @@ error_code LogCore::write_gathered() noexcept {
       return error;
     }
     full_.store(true, std::memory_order_relaxed);
-    if (const error_code none = make_room(error)) return none;
+    if (const error_code none = make_room(error, deadline)) return none;
   }
 }
 
 /// Returns: nothing if it is worth trying again.
-error_code LogCore::make_room(error_code error) noexcept {
+error_code LogCore::make_room(error_code error, std::optional<Deadline>& deadline) noexcept {
   switch (full_disk_.load(std::memory_order_relaxed)) {
     case FullDisk::reject: return error;
     case FullDisk::drop_oldest: {
@@ -589,13 +614,13 @@ error_code LogCore::make_room(error_code error) noexcept {
     case FullDisk::wait: break;
   }
   if (threads_ == Threads::none) return error;
-  const Deadline deadline = std::chrono::steady_clock::now() + options_.full_disk_wait;
+  if (!deadline) deadline = std::chrono::steady_clock::now() + options_.full_disk_wait;
   for (;;) {
     constexpr auto step = std::chrono::milliseconds(20);
-    if (std::chrono::steady_clock::now() >= deadline || stopping_.load(std::memory_order_relaxed)) return error;
+    if (std::chrono::steady_clock::now() >= *deadline || stopping_.load(std::memory_order_relaxed)) return error;
     std::this_thread::sleep_for(step);
     const auto free = storage_->free_bytes();
-    if (free && *free >= options_.segment_bytes) return {};
+    if (free && *free >= options_.segment_bytes && disk_.has_room(options_.segment_bytes)) return {};
     if (spares_.size() != 0) return {};
   }
 }
@@ -604,8 +629,8 @@ error_code LogCore::make_room(error_code error) noexcept {
 void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcept {
   const std::uint64_t begin = next_ticket_;
   const std::uint64_t end = begin + taken;
-  const bool failed = failed_.load(std::memory_order_relaxed);
-  if (taken != 0 && error && !failed) refuse(begin, end, error);
+  if (taken != 0 && error && !failed_.load(std::memory_order_relaxed)) refuse(begin, end, error);
+  const bool failed = failed_.load(std::memory_order_relaxed);  // it fails, if what was refused cannot be noted
   if (taken != 0 && !error) {
     std::uint64_t payload = 0;
     for (const LogEntry& entry : batch_) payload += entry.body.size();
@@ -627,7 +652,7 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
       memory_->give(padded(entry.body_bytes) +
                     padded(std::size_t{entry.topic_bytes} + entry.principal_bytes + entry.schema_bytes));
       entry.own.reset();
-      long_record_.store(false, std::memory_order_release);
+      end_long_record();
     }
     if (entry.completion == nullptr) continue;
     std::exchange(entry.completion, nullptr)->complete(error, error ? 0 : outcome(ticket).value());
@@ -655,6 +680,7 @@ void LogCore::refuse(std::uint64_t begin, std::uint64_t end, error_code error) n
 
 void LogCore::fail() noexcept {
   failed_.store(true, std::memory_order_seq_cst);
+  sync_due_.store(0, std::memory_order_relaxed);
   waiters_.wake_all();
   readers_.wake_all();
   room_.wake_all();
@@ -763,33 +789,54 @@ void LogCore::retain() noexcept try {
 error_code LogCore::drop_oldest() noexcept try {
   SegmentRef oldest = segments_.take_oldest();
   if (oldest == nullptr) return system_error(sys::errc::no_space_on_device);
-  const std::uint64_t next_base = segments_.first_offset();
-  dropped_segments_.fetch_add(1, std::memory_order_relaxed);
-  dropped_records_.fetch_add(next_base - oldest->name.base_offset, std::memory_order_relaxed);
-  const bool is_read = oldest.use_count() > 1;
-  if (!is_read && spares_.size() < options_.spare_segments && oldest->file_bytes == options_.segment_bytes) {
-    auto spare = retire_segment(*storage_, oldest->name);
-    if (spare) {
-      spares_.put(std::move(*spare));
-      return {};
-    }
-    if (spare.error() != errc::log_damaged) return spare.error();
-  } else if (const error_code error = storage_->remove(segment_name(oldest->name.base_offset, oldest->name.serial))) {
+  const std::uint64_t records = segments_.first_offset() - oldest->name.base_offset;
+  const std::uint64_t bytes = oldest->file_bytes;
+  if (const error_code error = remove_or_retire(oldest)) {
+    segments_.put_back(std::move(oldest));
     return error;
   }
-  disk_.give(oldest->file_bytes);
+  dropped_segments_.fetch_add(1, std::memory_order_relaxed);
+  dropped_records_.fetch_add(records, std::memory_order_relaxed);
+  if (oldest == nullptr) return {};
+  disk_.give(bytes);
   return storage_->sync_names();
 } catch (const std::bad_alloc&) {
   return errc::out_of_memory;
 }
 
+/// Makes `oldest` null if its file has become a spare.
+error_code LogCore::remove_or_retire(SegmentRef& oldest) {
+  const bool is_read = oldest.use_count() > 1;
+  if (!is_read && spares_.size() < options_.spare_segments && oldest->file_bytes == options_.segment_bytes) {
+    auto spare = retire_segment(*storage_, oldest->name);
+    if (!spare) {
+      // It is gone all the same, unless it has its name still.
+      const std::string name = segment_name(oldest->name.base_offset, oldest->name.serial);
+      return storage_->open(name, Storage::Open::existing_to_read) ? spare.error() : error_code();
+    }
+    spares_.put(std::move(*spare));
+    oldest.reset();
+    return {};
+  }
+  return storage_->remove(segment_name(oldest->name.base_offset, oldest->name.serial));
+}
+
 result<std::uint64_t> LogCore::drop_before(std::uint64_t offset) noexcept {
   const std::lock_guard lock(care_mutex_);
+  if (closing_.load(std::memory_order_seq_cst)) return make_error_code(errc::closed);
   for (;;) {
     const auto place = segments_.find(segments_.first_offset());
     if (place.next == nullptr || place.next->name.base_offset > offset) return segments_.first_offset();
     if (const error_code error = drop_oldest()) return error;
   }
+}
+
+LogOptions LogCore::current_options() const {
+  const std::lock_guard lock(care_mutex_);
+  LogOptions options = options_;
+  options.retention = retention_;
+  options.full_disk = full_disk_.load(std::memory_order_relaxed);
+  return options;
 }
 
 void LogCore::set_retention(const Retention& retention) noexcept {
@@ -799,7 +846,8 @@ void LogCore::set_retention(const Retention& retention) noexcept {
 
 /// Holds segment files ready, so that no commit waits for one to be filled.
 void LogCore::fill_spares() noexcept {
-  while (spares_.size() < options_.spare_segments && !stopping_.load(std::memory_order_relaxed)) {
+  while (spares_.size() < options_.spare_segments && !failed_.load(std::memory_order_relaxed) &&
+         !stopping_.load(std::memory_order_relaxed)) {
     if (!disk_.take(options_.segment_bytes)) return;
     auto spare = make_spare(*storage_, options_.segment_bytes);
     if (!spare) {

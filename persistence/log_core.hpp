@@ -57,7 +57,8 @@ class LogCore final : public ReadSource {
  public:
   /// Without threads, whoever waits commits, and `care` is called by hand: for tests that must be repeatable.
   enum class Threads { own, none };
-  static result<std::unique_ptr<LogCore>> open(std::unique_ptr<Storage> storage, const LogOptions& options,
+  /// Takes the storage, if it succeeds.
+  static result<std::unique_ptr<LogCore>> open(std::unique_ptr<Storage>& storage, const LogOptions& options,
                                                Threads threads = Threads::own) noexcept;
   ~LogCore();
 
@@ -88,8 +89,10 @@ class LogCore final : public ReadSource {
     return failed_.load(std::memory_order_acquire) || unaccepted_.load(std::memory_order_acquire);
   }
   LogStats stats() const noexcept;
-  const LogOptions& options() const noexcept { return options_; }
+  /// With what was set since it was opened.
+  LogOptions current_options() const;
   std::unique_ptr<Storage> release_storage() noexcept { return std::move(storage_); }
+  void take_storage(std::unique_ptr<Storage> storage) noexcept { storage_ = std::move(storage); }
 
   // --- ReadSource. ---
   Storage& storage() noexcept override { return *storage_; }
@@ -113,6 +116,7 @@ class LogCore final : public ReadSource {
   template <class Take>
   bool wait_for_room(const Deadline* deadline, Take&& take) noexcept;
   error_code no_room(const Deadline* deadline) noexcept;
+  void end_long_record() noexcept;
   std::uint64_t long_ticket(std::uint32_t ticket) const noexcept;
   result<std::uint64_t> outcome(std::uint64_t ticket) const noexcept;
 
@@ -122,7 +126,7 @@ class LogCore final : public ReadSource {
   bool commit_some() noexcept;
   std::uint32_t gather();
   error_code write_gathered() noexcept;
-  error_code make_room(error_code error) noexcept;
+  error_code make_room(error_code error, std::optional<Deadline>& deadline) noexcept;
   void settle(std::uint32_t taken, error_code error, bool synced) noexcept;
   void refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept;
   void fail() noexcept;
@@ -134,6 +138,7 @@ class LogCore final : public ReadSource {
 
   // --- Care. ---
   error_code drop_oldest() noexcept;
+  error_code remove_or_retire(SegmentRef& oldest);
   bool oldest_may_go(std::int64_t now);
   void retain() noexcept;
   void fill_spares() noexcept;

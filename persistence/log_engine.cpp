@@ -31,7 +31,7 @@ constexpr std::uint64_t room_for_footer(std::uint64_t capacity) noexcept {
 }
 
 /// Of an entry whose names have to be written, or stand in its fields.
-constexpr std::uint64_t most_text_bytes(std::size_t texts) noexcept { return padded(3 * name_bytes("") + texts) + 16; }
+constexpr std::uint64_t most_text_bytes(std::size_t texts) noexcept { return padded(3 * name_bytes("") + texts) + 32; }
 
 std::uint64_t most_bytes(const LogEntry& entry) noexcept {
   const std::size_t texts = entry.topic.size() + entry.principal.size() + entry.schema.size();
@@ -186,7 +186,7 @@ error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
     auto spare = inspect_spare(storage_, file);
     // After a failure to make names durable a file may have both: then it is the segment.
     const bool is_segment = spare && std::ranges::binary_search(segments, spare->serial, {}, &SegmentName::serial);
-    if (!spare || is_segment) {
+    if (!spare || is_segment || spare->bytes != options_.segment_bytes) {
       if (const error_code error = storage_.remove(file)) return error;
       continue;
     }
@@ -347,7 +347,10 @@ void LogEngine::quarantine(Window& window, const SegmentState& state) noexcept t
         (*directory)
             ->open(segment_name(header_.base_offset, header_.serial) + "." + std::to_string(one.region.begin),
                    Storage::Open::create);
-    if (!file) continue;
+    if (!file) {
+      shared_.disk.give(bytes);
+      continue;
+    }
     quarantined_ += bytes;
     for (std::uint64_t at = one.region.begin; at < one.region.end;) {
       const auto part =
@@ -539,6 +542,7 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
   const bool by_id = name_records(entries);
   const std::span<const std::byte> names = by_id ? std::span<const std::byte>(fresh_names_) : std::span<std::byte>();
   encoder_.begin(header_, place_);
+  pending_index_.clear();
   if (!names.empty()) encoder_.add(FrameKind::names, names);
   std::uint64_t record_bytes = 0;
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -546,13 +550,15 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
     const std::uint64_t at = encoder_.place().position;
     note_in_index(at, encoder_.place().next_record, frame_time(header_, entry.wall_ns));
     const BatchIds& ids = ids_[i];
-    if (ids.topic != inline_name && ids.principal != inline_name && ids.schema == no_name) {
+    const bool has_time = frame_time(header_, entry.wall_ns) != unknown_time;
+    if (has_time && ids.topic != inline_name && ids.principal != inline_name && ids.schema == no_name) {
       encoder_.add({ids.topic, ids.principal, entry.wall_ns, entry.tagged, entry.body, entry.body_crc});
     } else {
       // What only the segment's writer knows stands among the fields: they are written anew.
       auto payload = entry.body;
       RecordFields fields;
       if (entry.tagged) fields = decode_fields(payload).value();
+      if (!has_time) fields.time_ns = fields.time_ns.value_or(entry.wall_ns);
       fields.schema = ids.schema == inline_name ? no_name : ids.schema;
       if (ids.topic == inline_name) fields.topic = entry.topic;
       if (ids.principal == inline_name) fields.principal = entry.principal;
@@ -568,6 +574,10 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
   if (const error_code error = write_batch(durable_, names, FrameKind::names)) return error;
   shared_.counts.record_bytes.fetch_add(record_bytes, std::memory_order_relaxed);
   shared_.counts.frame_bytes.fetch_add(others, std::memory_order_relaxed);
+  for (const IndexEntry& entry : pending_index_) {
+    shared_.segments.add_index(entry);
+    indexed_ = entry.position * frame_alignment / index_stride + 1;
+  }
   if (by_id) fresh_names_.clear();
   unproven_ = true;
   return {};
@@ -576,9 +586,9 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
 void LogEngine::note_in_index(std::uint64_t position, std::uint32_t number, std::uint32_t time) {
   if (time != unknown_time) latest_time_ = std::max(latest_time_, time);
   const std::uint64_t stride = position / index_stride;
-  if (stride < indexed_) return;
-  shared_.segments.add_index({static_cast<std::uint32_t>(position / frame_alignment), number, latest_time_});
-  indexed_ = stride + 1;
+  const auto stride_of = [](const IndexEntry& entry) { return entry.position * frame_alignment / index_stride; };
+  if (stride < indexed_ || (!pending_index_.empty() && stride <= stride_of(pending_index_.back()))) return;
+  pending_index_.push_back({static_cast<std::uint32_t>(position / frame_alignment), number, latest_time_});
 }
 
 /// Writes what the encoder has, and `mirrored`, if there is any, once more where the mirror goes on.

@@ -161,6 +161,7 @@ class LogEngine {
     std::uint16_t principal;
     std::uint16_t schema;
   };
+  std::vector<IndexEntry> pending_index_;  // of the batch
   std::vector<BatchIds> ids_;  // of the batch
   std::vector<std::byte> mirror_copy_;
 };

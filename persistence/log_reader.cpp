@@ -67,7 +67,7 @@ error_code ReaderCore::begin() {
 
 /// Begins with the last segment that was made in front of that time, where its index says.
 error_code ReaderCore::seek_time(std::chrono::system_clock::time_point time) {
-  const std::int64_t wanted_ns = to_ns(time);
+  const std::int64_t wanted_ns = std::max<std::int64_t>(to_ns(time), 0);
   const auto segments = source_.segments().all();
   for (std::size_t i = segments.size(); i-- > 0;) {
     next_ = segments[i]->name.base_offset;
@@ -99,10 +99,20 @@ Cursor ReaderCore::cursor() const noexcept {
 result<ReadResult> ReaderCore::next() noexcept try {
   for (;;) {
     if (const auto found = step()) return *found;
-    if (error_) return std::exchange(error_, error_code());
+    if (!error_) continue;
+    begin_again();
+    return std::exchange(error_, error_code());
   }
 } catch (const std::bad_alloc&) {
+  begin_again();
   return make_error_code(errc::out_of_memory);
+}
+
+/// The next step enters the segment anew, in front of what has not been told yet.
+void ReaderCore::begin_again() noexcept {
+  segment_.reset();
+  scanner_.reset();
+  held_back_ = false;
 }
 
 result<ReadResult> ReaderCore::wait_next(const std::chrono::steady_clock::time_point* deadline) noexcept {

@@ -80,6 +80,7 @@ class ReaderCore {
   std::int64_t time_of(const FoundFrame& frame) const noexcept;
   bool is_wanted(const FoundFrame& frame, std::int64_t latest_ns, std::string_view topic);
   RecordView& make_current();
+  void begin_again() noexcept;
   bool was_dropped(const SegmentRef& segment);
   bool still_there();
   bool wanted(std::uint16_t topic, std::string_view text);

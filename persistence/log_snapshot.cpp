@@ -131,7 +131,8 @@ class SnapshotCore final : public ReadSource {
     const auto names = storage_->list();
     if (!names || std::ranges::find(*names, "LOCK") == names->end()) return false;
     const auto lock = storage_->lock("LOCK");
-    return !lock && lock.error() == boost::system::errc::device_or_resource_busy;
+    // Who may not write here cannot know: nothing is judged then. On a read-only disk nobody writes.
+    return !lock && lock.error() != boost::system::errc::read_only_file_system;
   }
 
   error_code list(std::vector<SegmentRef>& listed) {

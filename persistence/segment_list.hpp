@@ -46,6 +46,12 @@ class SegmentList {
     return oldest;
   }
 
+  /// Puts back what was taken out.
+  void put_back(SegmentRef oldest) {
+    const std::lock_guard lock(mutex_);
+    segments_.insert(segments_.begin(), std::move(oldest));
+  }
+
   /// Takes over what another process has done to the directory: `names`, in order, of which the last is written to.
   void take_over(const std::vector<SegmentRef>& listed) {
     const std::lock_guard lock(mutex_);

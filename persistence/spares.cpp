@@ -52,8 +52,9 @@ result<Spare> make_spare(Storage& storage, std::uint64_t bytes) noexcept try {
   header.mirror = mirror_of(bytes);
   Spare spare{spare_name(header.salt, 0), bytes, header.salt, true};
   const auto file = create_segment(storage, header, spare.name);
-  if (!file) return file.error();
-  return spare;
+  if (file) return spare;
+  for (const std::string& left : {spare.name, spare.name + std::string(unfinished_suffix)}) (void)storage.remove(left);
+  return file.error();
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
 }

@@ -34,6 +34,10 @@ class DiskBudget {
     } while (!used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
     return true;
   }
+  bool has_room(std::uint64_t bytes) const noexcept {
+    const std::uint64_t used = used_.load(std::memory_order_relaxed);
+    return !most_ || (used <= *most_ && *most_ - used >= bytes);
+  }
   /// For what is there already.
   void count(std::uint64_t bytes) noexcept { used_.fetch_add(bytes, std::memory_order_relaxed); }
   void give(std::uint64_t bytes) noexcept { used_.fetch_sub(bytes, std::memory_order_relaxed); }

@@ -570,7 +570,8 @@ class LogCare : public testing::Test {
   void open(LogOptions options) {
     core.reset();
     options.clock = &clock;
-    core = detail::LogCore::open(disk.mount(), options, detail::LogCore::Threads::none).value();
+    auto storage = disk.mount();
+    core = detail::LogCore::open(storage, options, detail::LogCore::Threads::none).value();
   }
   error_code append(std::size_t bytes = 1000) {
     const std::string payload(bytes, 'x');

@@ -134,7 +134,8 @@ class Simulation {
   bool open(bool may_fail) {
     core_.reset();
     pending_.clear();
-    auto opened = LogCore::open(disk_.mount(), options_, LogCore::Threads::none);
+    auto storage = disk_.mount();
+    auto opened = LogCore::open(storage, options_, LogCore::Threads::none);
     if (!opened) {
       // A full disk may keep a log from beginning, and nothing else.
       const bool full = opened.error() == sys::no_space_on_device && history_.empty();
@@ -268,6 +269,11 @@ class Simulation {
       }
     }
     may_be_dropped_ = std::max(may_be_dropped_, core_->segments().first_offset());
+    // The power may have gone while the oldest one did.
+    const auto segments = core_->segments().all();
+    if (disk_.power_is_off() && segments.size() > 1) {
+      may_be_dropped_ = std::max(may_be_dropped_, segments[1]->name.base_offset);
+    }
   }
 
   /// LOG-5: nothing more is written, and what was committed is read.

@@ -297,7 +297,8 @@ class Log {
   result<Receipt<D>> append(const Record& record) noexcept {
     return append<D>(std::span(&record, 1));
   }
-  /// One after the other, in one commit, or none of them. At most `batch_bytes` and a quarter of `uncommitted_bytes`.
+  /// One after the other, in one commit, or none of them. At most `batch_bytes` and a quarter of `uncommitted_bytes`,
+  /// and as many records as `uncommitted_bytes` has units of 2 KiB, or 4,096.
   template <Durability D = Durability::synced>
   result<Receipt<D>> append(std::span<const Record> records) noexcept {
     const auto pending = take<D>(records, true, nullptr);

@@ -16,10 +16,11 @@ namespace bus {
 
 /// What a receipt promises. Each includes those in front of it.
 enum class Durability : std::uint8_t {
-  buffered,  ///< the log has it; the end of the process may take it back
-  written,   ///< the operating system has it; a loss of power may take it back
+  buffered,  ///< the log has it. The end of the process may take it back; a full disk may refuse it or what is in front
+             ///< of it yet, and then its offset is another than the receipt's
+  written,  ///< the operating system has it; a loss of power may take it back
   interval,  ///< as written, and synced within `LogOptions::sync_every` or `sync_every_bytes`, whichever comes first
-  synced,    ///< it is on the disk
+  synced,  ///< it is on the disk
 };
 
 /// The word for it: "buffered", "written", …
@@ -27,9 +28,9 @@ std::string_view to_string(Durability durability) noexcept;
 
 /// What becomes of an append for which the disk, or the budget, has no room.
 enum class FullDisk : std::uint8_t {
-  reject,       ///< it is refused with no_space_on_device; appends succeed again when there is room
+  reject,  ///< it is refused with no_space_on_device; appends succeed again when there is room
   drop_oldest,  ///< the oldest segment goes, as often as it takes; refused only if there is none but the active one
-  wait,         ///< it waits up to `LogOptions::full_disk_wait`, and all behind it; then it is refused
+  wait,  ///< it waits up to `LogOptions::full_disk_wait`, and all behind it; then it is refused
 };
 
 /// Which records may go, oldest first, whole segments at a time; the active segment never does. What is not said does
