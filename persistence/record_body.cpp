@@ -78,7 +78,7 @@ std::uint32_t RecordBody::write(std::byte* out) const noexcept {
   const std::size_t size = bytes();
   encode_fields(fields_, {out, fields_bytes_});
   if (!payload_.empty()) std::memcpy(out + fields_bytes_, payload_.data(), payload_.size());
-  std::memset(out + size, 0, padded(size) - size);
+  if (padded(size) != size) std::memset(out + size, 0, padded(size) - size);
   return crc32c({out, size});
 }
 
