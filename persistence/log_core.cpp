@@ -824,11 +824,10 @@ error_code LogCore::remove_or_retire(SegmentRef& oldest) {
 result<std::uint64_t> LogCore::drop_before(std::uint64_t offset) noexcept {
   const std::lock_guard lock(care_mutex_);
   if (closing_.load(std::memory_order_seq_cst)) return make_error_code(errc::closed);
-  for (;;) {
-    const auto place = segments_.find(segments_.first_offset());
-    if (place.next == nullptr || place.next->name.base_offset > offset) return segments_.first_offset();
+  while (segments_.second_offset().value_or(std::numeric_limits<std::uint64_t>::max()) <= offset) {
     if (const error_code error = drop_oldest()) return error;
   }
+  return segments_.first_offset();
 }
 
 LogOptions LogCore::current_options() const {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -83,6 +84,13 @@ class SegmentList {
   std::uint64_t first_offset() const {
     const std::lock_guard lock(mutex_);
     return segments_.empty() ? 0 : segments_.front()->name.base_offset;
+  }
+
+  /// Where the second segment begins. Returns: nothing if there is none.
+  std::optional<std::uint64_t> second_offset() const {
+    const std::lock_guard lock(mutex_);
+    if (segments_.size() < 2) return std::nullopt;
+    return segments_[1]->name.base_offset;
   }
 
   /// One segment, and what stands behind it.

@@ -540,28 +540,6 @@ TEST_F(PublicLog, compresses_what_gets_shorter) {
   EXPECT_EQ(held.text(), text);
 }
 
-TEST_F(PublicLog, keeps_a_view_as_long_as_somebody_holds_it) {
-  LogOptions options = small_log();
-  options.spare_segments = 2;
-  options.retention.bytes = 2 * segment_bytes;
-  options.timer = 1h;
-  ASSERT_FALSE(open(options));
-  fill(2);
-  std::vector<RecordView> held;
-  {
-    LogReader reader = log->read({.block_bytes = 4096}).value();
-    while (reader.next()->outcome() == ReadOutcome::record && held.size() < 50) held.push_back(reader.record());
-  }
-  fill(5);
-  ASSERT_TRUE(log->drop_before(log->next_offset()));
-  fill(3);
-  for (std::size_t i = 0; i < held.size(); ++i) {
-    EXPECT_EQ(held[i].offset(), i);
-    EXPECT_EQ(held[i].topic(), "agent.v1.done");
-    EXPECT_EQ(held[i].text(), std::string(1000, 'x'));
-  }
-}
-
 // --- Retention ---
 
 class LogCare : public testing::Test {
@@ -657,6 +635,29 @@ TEST_F(LogCare, LOG_9_a_reader_that_was_overtaken_is_told_exactly) {
   EXPECT_EQ(1 + content.records.size() + content.overrun, core->segments().committed());
   const auto from_start = reader({.from = From::offset(1)});
   EXPECT_EQ(read_all(*from_start).overrun, *dropped - 1);
+}
+
+TEST_F(LogCare, keeps_a_view_as_long_as_somebody_holds_it) {
+  LogOptions options = small_log();
+  options.spare_segments = 2;
+  open(options);
+  fill(3);
+  std::vector<RecordView> held;
+  {
+    const auto from_start = reader({.block_bytes = 4096});
+    while (held.size() < 50 && from_start->next()->outcome() == ReadOutcome::record) {
+      held.push_back(from_start->record());
+    }
+  }
+  ASSERT_EQ(held.size(), 50U);
+  ASSERT_TRUE(core->drop_before(core->segments().committed()));
+  fill(4);
+  EXPECT_EQ(core->stats().reused_segments, 1U) << "the file that views are of is left alone";
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    EXPECT_EQ(held[i].offset(), i);
+    EXPECT_EQ(held[i].topic(), "t");
+    EXPECT_EQ(held[i].text(), std::string(1000, 'x'));
+  }
 }
 
 TEST_F(LogCare, uses_retired_segments_again) {
