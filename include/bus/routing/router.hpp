@@ -77,7 +77,7 @@ enum class Loss : std::uint8_t {
   over_share,    ///< its principal is the one above its share, and has nothing else to give
   terminals,     ///< the terminals of its principal would take more than half of the budget
   over_count,    ///< too many messages of its principal or, with credits, of the route
-  rate_limited,  ///< the owner takes no more from this principal for now
+  rate_limited,  ///< its principal has sent faster than the owner of the route allows
   out_of_memory,
 };
 inline constexpr std::size_t loss_reasons = 9;
