@@ -25,7 +25,6 @@ constexpr std::size_t bytes_for_a_place = 512;
 constexpr std::uint32_t max_together = 4096;
 constexpr std::size_t bytes_for_names = 80;  // that a record takes besides its texts, if none is known yet
 constexpr std::string_view unaccepted_name = "losses-not-accepted";
-constexpr std::string_view report_name = "losses.json";
 
 /// However little a log holds, so much may be missing without anybody being asked.
 constexpr std::uint64_t least_loss_bytes = std::uint64_t{64} << 10;
@@ -107,50 +106,52 @@ LogCore::LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Th
     : options_(options),
       threads_(threads),
       storage_(std::move(storage)),
-      disk_(options.disk_bytes),
+      files_(options.disk_bytes),
       memory_(std::make_shared<MemoryBudget>(options.memory_bytes)),
       intake_(places_for(options), options.uncommitted_bytes),
       full_disk_(options.full_disk),
-      retention_(options.retention) {
+      keeper_(*storage_, files_, options) {
   (void)memory_->take(fixed_memory(options));
 }
 
 LogCore::~LogCore() { (void)close(); }
 
 error_code LogCore::begin() {
-  auto engine = LogEngine::open(
-      *storage_,
-      {.segment_bytes = options_.segment_bytes, .quarantine_bytes = options_.quarantine_bytes, .clock = options_.clock},
-      {segments_, spares_, disk_, counts_});
+  const auto on_losses = [this](const std::vector<LogLoss>& found) {
+    for (const LogLoss& loss : found) found_missing(LogLoss(loss));
+    return ask_for_consent();
+  };
+  auto engine = LogEngine::open(*storage_,
+                                {.segment_bytes = options_.segment_bytes,
+                                 .quarantine_bytes = options_.quarantine_bytes,
+                                 .clock = options_.clock,
+                                 .on_losses = on_losses},
+                                files_);
   if (!engine) return engine.error();
   engine_ = std::move(*engine);
   log_id_ = engine_->log_id();
   base_offset_ = engine_->next_offset();
   quarantine_bytes_.store(engine_->quarantined_bytes(), std::memory_order_relaxed);
-  const error_code error = judge_losses();
+  if (options_.verify) {
+    const auto report = scrub({.bytes_per_second = 0});
+    if (!report) return report.error();
+  }
+  const error_code error = ask_for_consent();
   write_report();
   return error;
 }
 
 /// Whether so much is missing that somebody should look at it before the log goes on.
-error_code LogCore::judge_losses() {
-  for (const LogLoss& loss : engine_->losses()) found_missing(LogLoss(loss));
-  if (options_.verify) {
-    const auto report = scrub({.bytes_per_second = 0});
-    if (!report) return report.error();
-  }
+error_code LogCore::ask_for_consent() {
   std::uint64_t all = 0;
   bool too_much = false;
-  {
-    const std::lock_guard lock(losses_mutex_);
-    for (const LogLoss& loss : losses_) {
-      if (loss.known || loss.verdict == Verdict::torn) continue;
-      all += loss.end - loss.begin;
-      too_much = too_much || loss.end - loss.begin > std::min(options_.max_loss_bytes, options_.segment_bytes);
-    }
+  for (const LogLoss& loss : losses_.report().losses) {
+    if (loss.known || loss.verdict == Verdict::torn) continue;
+    all += loss.end - loss.begin;
+    too_much = too_much || loss.end - loss.begin > std::min(options_.max_loss_bytes, options_.segment_bytes);
   }
   std::uint64_t total = 0;
-  for (const SegmentRef& segment : segments_.all()) total += segment->file_bytes;
+  for (const SegmentRef& segment : files_.segments.all()) total += segment->file_bytes;
   const auto share = static_cast<std::uint64_t>(options_.max_loss_share * static_cast<double>(total));
   too_much = too_much || all > std::max(share, least_loss_bytes);
   const auto asked = storage_->open(unaccepted_name, Storage::Open::existing_to_read);
@@ -183,6 +184,7 @@ void LogCore::start_threads() {
 
 void LogCore::stop_threads() noexcept {
   stopping_.store(true, std::memory_order_seq_cst);
+  stop_bed_.wake();
   commit_wake_.post();
   care_wake_.post();
   if (commit_thread_.joinable()) commit_thread_.join();
@@ -588,14 +590,14 @@ bool LogCore::commit_some() noexcept {
 }
 
 error_code LogCore::write_gathered() noexcept {
-  const std::uint64_t rolls = counts_.rolls.load(std::memory_order_relaxed);
+  const std::uint64_t rolls = files_.counts.rolls.load(std::memory_order_relaxed);
   std::optional<Deadline> deadline;  // of the wait for room
   for (;;) {
     const error_code error = engine_->append(batch_);
     if (error != sys::errc::no_space_on_device) {
       full_.store(false, std::memory_order_relaxed);
       // There may be something to drop, and a spare to make.
-      if (counts_.rolls.load(std::memory_order_relaxed) != rolls && threads_ == Threads::own) care_wake_.post();
+      if (files_.counts.rolls.load(std::memory_order_relaxed) != rolls && threads_ == Threads::own) care_wake_.post();
       return error;
     }
     full_.store(true, std::memory_order_relaxed);
@@ -607,21 +609,18 @@ error_code LogCore::write_gathered() noexcept {
 error_code LogCore::make_room(error_code error, std::optional<Deadline>& deadline) noexcept {
   switch (full_disk_.load(std::memory_order_relaxed)) {
     case FullDisk::reject: return error;
-    case FullDisk::drop_oldest: {
-      const std::lock_guard lock(care_mutex_);
-      return drop_oldest() ? error : error_code();
-    }
+    case FullDisk::drop_oldest: return keeper_.drop_oldest() ? error : error_code();
     case FullDisk::wait: break;
   }
   if (threads_ == Threads::none) return error;
   if (!deadline) deadline = std::chrono::steady_clock::now() + options_.full_disk_wait;
   for (;;) {
-    constexpr auto step = std::chrono::milliseconds(20);
-    if (std::chrono::steady_clock::now() >= *deadline || stopping_.load(std::memory_order_relaxed)) return error;
-    std::this_thread::sleep_for(step);
+    constexpr auto step = std::chrono::milliseconds(20);  // nobody tells when others leave room on a disk
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= *deadline || pause(std::min(now + step, *deadline))) return error;
     const auto free = storage_->free_bytes();
-    if (free && *free >= options_.segment_bytes && disk_.has_room(options_.segment_bytes)) return {};
-    if (spares_.size() != 0) return {};
+    if (free && *free >= options_.segment_bytes && files_.disk.has_room(options_.segment_bytes)) return {};
+    if (files_.spares.size() != 0) return {};
   }
 }
 
@@ -689,37 +688,17 @@ void LogCore::fail() noexcept {
 // --- Reading. ---
 
 ReadOutcome LogCore::wait_for(std::uint64_t offset, const Deadline* deadline) noexcept {
-  const bool done = readers_.wait(0, deadline, [&] { return segments_.committed() > offset || is_closed(); });
+  const bool done = readers_.wait(0, deadline, [&] { return files_.segments.committed() > offset || is_closed(); });
   return done ? ReadOutcome::end : ReadOutcome::timed_out;
 }
 
 void LogCore::found_missing(LogLoss&& loss) noexcept try {
-  {
-    const std::lock_guard lock(losses_mutex_);
-    const std::uint64_t end = loss.first_offset + loss.records;
-    // What an opening has judged is found by readers too.
-    const bool told = std::ranges::any_of(losses_, [&](const LogLoss& one) {
-      const std::uint64_t one_end = one.first_offset + one.records;
-      return one.first_offset <= loss.first_offset && end <= one_end && (loss.records != 0 || one == loss);
-    });
-    if (told) return;
-    const auto behind = std::ranges::upper_bound(losses_, loss.first_offset, {}, &LogLoss::first_offset);
-    losses_.insert(behind, loss);
-    report_stale_ = true;
-  }
-  if (loss.verdict != Verdict::torn) lost_records_.fetch_add(loss.records, std::memory_order_relaxed);
-  tell(loss);
+  const auto news = losses_.add(loss);
+  if (!news) return;
+  if (loss.verdict != Verdict::torn) lost_records_.fetch_add(*news, std::memory_order_relaxed);
+  if (options_.on_loss && !loss.known) options_.on_loss(loss);
 } catch (const std::bad_alloc&) {
   // Whoever found it is told all the same.
-}
-
-void LogCore::tell(const LogLoss& loss) noexcept {
-  if (options_.on_loss && !loss.known) options_.on_loss(loss);
-}
-
-LossReport LogCore::losses() const {
-  const std::lock_guard lock(losses_mutex_);
-  return {losses_};
 }
 
 // --- Care. ---
@@ -732,10 +711,11 @@ void LogCore::run_care() noexcept {
 }
 
 void LogCore::care() noexcept {
-  {
-    const std::lock_guard lock(care_mutex_);
-    retain();
-    fill_spares();
+  // What is missing, or cannot go on, is left for somebody to look at.
+  if (!read_only()) {
+    keeper_.retain(wall_ns(*options_.clock));
+    while (!stopping_.load(std::memory_order_relaxed) && keeper_.make_spare()) {
+    }
   }
   write_report();
   if (options_.segment_age > std::chrono::nanoseconds(0)) {
@@ -744,142 +724,37 @@ void LogCore::care() noexcept {
   }
 }
 
-std::int64_t LogCore::sealed_at(Segment& segment) noexcept try {
-  const std::int64_t known = segment.sealed_ns.load(std::memory_order_relaxed);
-  if (known != 0) return known;
-  const auto file =
-      storage_->open(segment_name(segment.name.base_offset, segment.name.serial), Storage::Open::existing_to_read);
-  if (!file) return 0;
-  const auto header = read_header(**file);
-  if (!header) return 0;
-  Window window(**file);
-  Names names;
-  const auto mirror = read_mirror(window, *header, names);
-  const std::int64_t sealed = mirror.footer ? mirror.footer->footer.sealed_ns : header->created_ns;
-  segment.sealed_ns.store(sealed, std::memory_order_relaxed);
-  return sealed;
-} catch (const std::bad_alloc&) {
-  return 0;
-}
-
-bool LogCore::oldest_may_go(std::int64_t now) {
-  const auto segments = segments_.all();
-  if (segments.size() < 2) return false;
-  std::uint64_t bytes = 0;
-  for (const SegmentRef& segment : segments) bytes += segment->file_bytes;
-  if (retention_.bytes && bytes > *retention_.bytes) return true;
-  const std::uint64_t kept = segments_.committed() - segments[1]->name.base_offset;
-  if (retention_.records && kept >= *retention_.records) return true;
-  if (!retention_.age) return false;
-  const std::int64_t sealed = sealed_at(*segments[0]);
-  return sealed != 0 && now - sealed > retention_.age->count();
-}
-
-/// Drops what retention no longer wants.
-void LogCore::retain() noexcept try {
-  const std::int64_t now = wall_ns(*options_.clock);
-  while (oldest_may_go(now)) {
-    if (drop_oldest()) return;
+/// Waits. Returns: whether the log is closing, at once then.
+bool LogCore::pause(Deadline until) noexcept {
+  auto lock = stop_bed_.lock();
+  while (!stopping_.load(std::memory_order_relaxed) && std::chrono::steady_clock::now() < until) {
+    (void)stop_bed_.sleep(lock, &until);
   }
-} catch (const std::bad_alloc&) {
-  // The next time.
-}
-
-/// The oldest segment becomes a spare, or goes. Errors: those of the storage; no_space_on_device if there is none.
-error_code LogCore::drop_oldest() noexcept try {
-  SegmentRef oldest = segments_.take_oldest();
-  if (oldest == nullptr) return system_error(sys::errc::no_space_on_device);
-  const std::uint64_t records = segments_.first_offset() - oldest->name.base_offset;
-  const std::uint64_t bytes = oldest->file_bytes;
-  if (const error_code error = remove_or_retire(oldest)) {
-    segments_.put_back(std::move(oldest));
-    return error;
-  }
-  dropped_segments_.fetch_add(1, std::memory_order_relaxed);
-  dropped_records_.fetch_add(records, std::memory_order_relaxed);
-  if (oldest == nullptr) return {};
-  disk_.give(bytes);
-  return storage_->sync_names();
-} catch (const std::bad_alloc&) {
-  return errc::out_of_memory;
-}
-
-/// Makes `oldest` null if its file has become a spare.
-error_code LogCore::remove_or_retire(SegmentRef& oldest) {
-  const bool is_read = oldest.use_count() > 1;
-  if (!is_read && spares_.size() < options_.spare_segments && oldest->file_bytes == options_.segment_bytes) {
-    auto spare = retire_segment(*storage_, oldest->name);
-    if (!spare) {
-      // It is gone all the same, unless it has its name still.
-      const std::string name = segment_name(oldest->name.base_offset, oldest->name.serial);
-      return storage_->open(name, Storage::Open::existing_to_read) ? spare.error() : error_code();
-    }
-    spares_.put(std::move(*spare));
-    oldest.reset();
-    return {};
-  }
-  return storage_->remove(segment_name(oldest->name.base_offset, oldest->name.serial));
+  return stopping_.load(std::memory_order_relaxed);
 }
 
 result<std::uint64_t> LogCore::drop_before(std::uint64_t offset) noexcept {
-  const std::lock_guard lock(care_mutex_);
   if (closing_.load(std::memory_order_seq_cst)) return make_error_code(errc::closed);
-  while (segments_.second_offset().value_or(std::numeric_limits<std::uint64_t>::max()) <= offset) {
-    if (const error_code error = drop_oldest()) return error;
-  }
-  return segments_.first_offset();
+  if (const error_code error = keeper_.drop_before(offset)) return error;
+  return files_.segments.first_offset();
 }
 
 LogOptions LogCore::current_options() const {
-  const std::lock_guard lock(care_mutex_);
   LogOptions options = options_;
-  options.retention = retention_;
+  options.retention = keeper_.retention();
   options.full_disk = full_disk_.load(std::memory_order_relaxed);
   return options;
 }
 
-void LogCore::set_retention(const Retention& retention) noexcept {
-  const std::lock_guard lock(care_mutex_);
-  retention_ = retention;
-}
-
-/// Holds segment files ready, so that no commit waits for one to be filled.
-void LogCore::fill_spares() noexcept {
-  while (spares_.size() < options_.spare_segments && !failed_.load(std::memory_order_relaxed) &&
-         !stopping_.load(std::memory_order_relaxed)) {
-    if (!disk_.take(options_.segment_bytes)) return;
-    auto spare = make_spare(*storage_, options_.segment_bytes);
-    if (!spare) {
-      disk_.give(options_.segment_bytes);
-      return;  // the disk is full, or worse: whoever commits finds out
-    }
-    counts_.fill_bytes.fetch_add(options_.segment_bytes, std::memory_order_relaxed);
-    spares_.put(std::move(*spare));
-  }
-}
-
-/// The loss report beside the log, whole or not at all.
 void LogCore::write_report() noexcept try {
-  std::string text;
-  {
-    const std::lock_guard lock(losses_mutex_);
-    if (!report_stale_) return;
-    report_stale_ = false;
-    text = LossReport{losses_}.to_json();
-  }
-  const std::string unfinished = std::string(report_name) + std::string(unfinished_suffix);
-  (void)storage_->remove(unfinished);
-  const auto file = storage_->open(unfinished, Storage::Open::create);
-  if (!file) return;
-  if (write_at(**file, 0, std::as_bytes(std::span(text))) || (*file)->sync()) return;
-  if (!storage_->rename(unfinished, report_name)) (void)storage_->sync_names();
+  const std::lock_guard lock(report_mutex_);
+  (void)losses_.write(*storage_);
 } catch (const std::bad_alloc&) {
-  // The next time something is found.
+  // The next time.
 }
 
 result<LossReport> LogCore::scrub(const ScrubOptions& options) noexcept try {
-  if (const error_code error =
-          scrub_segments(*this, options, [this] { return stopping_.load(std::memory_order_relaxed); })) {
+  if (const error_code error = scrub_segments(*this, options, [this](Deadline until) { return pause(until); })) {
     return error;
   }
   return losses();
@@ -890,29 +765,29 @@ result<LossReport> LogCore::scrub(const ScrubOptions& options) noexcept try {
 LogStats LogCore::stats() const noexcept {
   const auto of = [](const std::atomic<std::uint64_t>& count) { return count.load(std::memory_order_relaxed); };
   LogStats stats;
-  stats.first_offset = segments_.first_offset();
-  stats.next_offset = segments_.committed();
-  stats.segments = segments_.size();
-  stats.spares = spares_.size();
-  stats.disk_bytes = disk_.used();
+  stats.first_offset = files_.segments.first_offset();
+  stats.next_offset = files_.segments.committed();
+  stats.segments = files_.segments.size();
+  stats.spares = files_.spares.size();
+  stats.disk_bytes = files_.disk.used();
   stats.quarantine_bytes = of(quarantine_bytes_);
   stats.records = of(records_);
   stats.payload_bytes = of(payload_bytes_);
   stats.commits = of(commits_);
-  stats.syncs = of(counts_.syncs);
-  stats.sync_failures = of(counts_.sync_failures);
+  stats.syncs = of(files_.counts.syncs);
+  stats.sync_failures = of(files_.counts.sync_failures);
   stats.overloads = of(overloads_);
   stats.rejected = of(refused_count_);
   stats.uncommitted_bytes = intake_.used_bytes();
   stats.unsynced_bytes = of(unsynced_bytes_);
-  stats.record_bytes = of(counts_.record_bytes);
-  stats.frame_bytes = of(counts_.frame_bytes);
-  stats.fill_bytes = of(counts_.fill_bytes);
-  stats.repair_bytes = of(counts_.repair_bytes);
-  stats.rolls = of(counts_.rolls);
-  stats.reused_segments = of(counts_.reused_segments);
-  stats.dropped_segments = of(dropped_segments_);
-  stats.dropped_records = of(dropped_records_);
+  stats.record_bytes = of(files_.counts.record_bytes);
+  stats.frame_bytes = of(files_.counts.frame_bytes);
+  stats.fill_bytes = of(files_.counts.fill_bytes);
+  stats.repair_bytes = of(files_.counts.repair_bytes);
+  stats.rolls = of(files_.counts.rolls);
+  stats.reused_segments = of(files_.counts.reused_segments);
+  stats.dropped_segments = keeper_.dropped_segments();
+  stats.dropped_records = keeper_.dropped_records();
   stats.lost_records = of(lost_records_);
   stats.read_only = read_only();
   stats.full = full_.load(std::memory_order_relaxed);

@@ -11,7 +11,8 @@
 #include "persistence/intake.hpp"
 #include "persistence/log_engine.hpp"
 #include "persistence/log_reader.hpp"
-#include "persistence/spares.hpp"
+#include "persistence/loss_ledger.hpp"
+#include "persistence/segment_keeper.hpp"
 #include "persistence/thread_bed.hpp"
 #include "persistence/waiters.hpp"
 
@@ -81,9 +82,9 @@ class LogCore final : public ReadSource {
   void care() noexcept;
   result<std::uint64_t> drop_before(std::uint64_t offset) noexcept;
   result<LossReport> scrub(const ScrubOptions& options) noexcept;
-  LossReport losses() const;
+  LossReport losses() const { return losses_.report(); }
   error_code accept_losses() noexcept;
-  void set_retention(const Retention& retention) noexcept;
+  void set_retention(const Retention& retention) noexcept { keeper_.set_retention(retention); }
   void set_full_disk(FullDisk policy) noexcept { full_disk_.store(policy, std::memory_order_relaxed); }
   bool read_only() const noexcept {
     return failed_.load(std::memory_order_acquire) || unaccepted_.load(std::memory_order_acquire);
@@ -96,7 +97,7 @@ class LogCore final : public ReadSource {
 
   // --- ReadSource. ---
   Storage& storage() noexcept override { return *storage_; }
-  SegmentList& segments() noexcept override { return segments_; }
+  SegmentList& segments() noexcept override { return files_.segments; }
   const LogId& log_id() const noexcept override { return log_id_; }
   void look_for_segments() noexcept override {}
   void found_missing(LogLoss&& loss) noexcept override;
@@ -107,7 +108,7 @@ class LogCore final : public ReadSource {
  private:
   LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Threads threads);
   error_code begin();
-  error_code judge_losses();
+  error_code ask_for_consent();
   void start_threads();
   void stop_threads() noexcept;
 
@@ -137,24 +138,15 @@ class LogCore final : public ReadSource {
   void run_care() noexcept;
 
   // --- Care. ---
-  error_code drop_oldest() noexcept;
-  error_code remove_or_retire(SegmentRef& oldest);
-  bool oldest_may_go(std::int64_t now);
-  void retain() noexcept;
-  void fill_spares() noexcept;
   void write_report() noexcept;
-  void tell(const LogLoss& loss) noexcept;
-  std::int64_t sealed_at(Segment& segment) noexcept;
+  bool pause(Deadline until) noexcept;
 
   const LogOptions options_;
   const Threads threads_;
   std::unique_ptr<Storage> storage_;
   LogId log_id_{};
-  SegmentList segments_;
-  Spares spares_;
-  DiskBudget disk_;
+  LogFiles files_;
   const std::shared_ptr<MemoryBudget> memory_;
-  WriteCounts counts_;
   std::unique_ptr<LogEngine> engine_;  // of whoever has the turn
 
   // --- From appenders to whoever commits. ---
@@ -199,15 +191,14 @@ class LogCore final : public ReadSource {
   std::atomic<bool> kicked_{false};
   Semaphore care_wake_;
   std::atomic<bool> stopping_{false};
+  ThreadBed stop_bed_;
   std::thread commit_thread_;
   std::thread care_thread_;
 
   // --- Care. ---
-  mutable std::mutex care_mutex_;  // one cares at a time
-  mutable std::mutex losses_mutex_;
-  std::vector<LogLoss> losses_;
-  bool report_stale_ = false;
-  Retention retention_;
+  SegmentKeeper keeper_;
+  std::mutex report_mutex_;  // one writes it at a time
+  LossLedger losses_;
   std::atomic<bool> unaccepted_{false};
 
   // --- Counts. ---
@@ -216,8 +207,6 @@ class LogCore final : public ReadSource {
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::uint64_t> overloads_{0};
   std::atomic<std::uint64_t> unsynced_bytes_{0};
-  std::atomic<std::uint64_t> dropped_segments_{0};
-  std::atomic<std::uint64_t> dropped_records_{0};
   std::atomic<std::uint64_t> lost_records_{0};
   std::atomic<std::uint64_t> quarantine_bytes_{0};
 };

@@ -156,8 +156,8 @@ bool LogEngine::can_hold(std::size_t body_bytes, std::size_t text_bytes, std::ui
 // --- Opening. ---
 
 result<std::unique_ptr<LogEngine>> LogEngine::open(Storage& storage, const EngineOptions& options,
-                                                   const Shared& shared) noexcept try {
-  std::unique_ptr<LogEngine> log(new LogEngine(storage, options, shared));
+                                                   LogFiles& files) noexcept try {
+  std::unique_ptr<LogEngine> log(new LogEngine(storage, options, files));
   auto lock = storage.lock(lock_name);
   if (!lock) {
     if (lock.error() == boost::system::errc::device_or_resource_busy) return make_error_code(errc::log_locked);
@@ -191,8 +191,8 @@ error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
       continue;
     }
     if (const error_code error = name_again(storage_, file)) return error;
-    shared_.disk.count(spare->bytes);
-    shared_.spares.put(std::move(*spare));
+    files_.disk.count(spare->bytes);
+    files_.spares.put(std::move(*spare));
   }
   for (const SegmentName& name : segments) {
     auto segment = std::make_shared<Segment>();
@@ -200,9 +200,9 @@ error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
     segment->file_bytes = options_.segment_bytes;
     const auto file = storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
     if (file) segment->file_bytes = size_or(**file, options_.segment_bytes);
-    shared_.disk.count(segment->file_bytes);
+    files_.disk.count(segment->file_bytes);
     segment->end.store(segment->file_bytes, std::memory_order_relaxed);
-    shared_.segments.add(std::move(segment));
+    files_.segments.add(std::move(segment));
   }
   return {};
 }
@@ -217,7 +217,7 @@ error_code LogEngine::open_directory() {
   }
   // A process that was killed may have left names that are not durable yet; and where making them durable failed, only
   // a new change of them can be.
-  const SegmentRef last = shared_.segments.last();
+  const SegmentRef last = files_.segments.last();
   if (const error_code error = name_again(storage_, segment_name(last->name.base_offset, last->name.serial))) {
     return error;
   }
@@ -243,7 +243,7 @@ error_code LogEngine::open_directory() {
 
 /// What the segment in front of the last one says. Returns: nothing if there is none, or it cannot be read.
 result<std::optional<LogId>> LogEngine::known_log_id() {
-  const auto segments = shared_.segments.all();
+  const auto segments = files_.segments.all();
   if (segments.size() < 2) return std::optional<LogId>();
   const SegmentName& name = segments[segments.size() - 2]->name;
   const auto file = storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
@@ -259,13 +259,10 @@ error_code LogEngine::give_up_last(const SegmentRef& last) {
   const SegmentName name = last->name;
   const auto known = known_log_id();
   if (!known) return known.error();
-  losses_.push_back({.segment = segment_name(name.base_offset, name.serial),
-                     .end = last->file_bytes,
-                     .first_offset = name.base_offset,
-                     .counted = false,
-                     .reason = "neither copy of the segment's header can be read"});
-  const error_code error =
-      begin_segment(known->value_or(new_log_id()), name.base_offset + last->file_bytes / head_bytes, 0);
+  const std::uint64_t next = name.base_offset + offsets_given_up(last->file_bytes);
+  losses_.push_back(loss_of(*last, name.base_offset, next, "neither copy of the segment's header can be read"));
+  if (const error_code error = tell_losses()) return error;
+  const error_code error = begin_segment(known->value_or(new_log_id()), next, 0);
   if (!error) show();
   return error;
 }
@@ -296,8 +293,9 @@ error_code LogEngine::recover() {
   names_.take_missing(mirrored);
   notes.keep_ids(names_);
   if (!notes.all_named(names_)) note_unnamed(window, state);
+  if (const error_code error = tell_losses()) return error;
   const auto index = notes.index_up_to(state.end);
-  for (const IndexEntry& entry : index) shared_.segments.add_index(entry);
+  for (const IndexEntry& entry : index) files_.segments.add_index(entry);
   indexed_ = index.empty() ? 0 : index.back().position * frame_alignment / index_stride + 1;
   latest_time_ = notes.latest_time();
   if (state.footer) {
@@ -308,6 +306,10 @@ error_code LogEngine::recover() {
   }
   quarantine(window, state);
   return settle(window, state);
+}
+
+error_code LogEngine::tell_losses() {
+  return losses_.empty() || !options_.on_losses ? error_code() : options_.on_losses(losses_);
 }
 
 /// Records whose names are gone, with a batch that was never durable, are as good as lost.
@@ -342,13 +344,13 @@ void LogEngine::quarantine(Window& window, const SegmentState& state) noexcept t
   }
   for (const JudgedRegion& one : state.damage) {
     const std::uint64_t bytes = one.region.end - one.region.begin;
-    if (!is_new(one) || quarantined_ + bytes > options_.quarantine_bytes || !shared_.disk.take(bytes)) continue;
+    if (!is_new(one) || quarantined_ + bytes > options_.quarantine_bytes || !files_.disk.take(bytes)) continue;
     const auto file =
         (*directory)
             ->open(segment_name(header_.base_offset, header_.serial) + "." + std::to_string(one.region.begin),
                    Storage::Open::create);
     if (!file) {
-      shared_.disk.give(bytes);
+      files_.disk.give(bytes);
       continue;
     }
     quarantined_ += bytes;
@@ -367,7 +369,7 @@ void LogEngine::quarantine(Window& window, const SegmentState& state) noexcept t
 /// already. What it left out is made blank, so that no later one finds it.
 error_code LogEngine::settle(Window& window, const SegmentState& state) {
   const auto repair = [this](std::uint64_t at, std::span<const std::byte> bytes) {
-    shared_.counts.repair_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
+    files_.counts.repair_bytes.fetch_add(bytes.size(), std::memory_order_relaxed);
     return write_at(*file_, at, bytes);
   };
   for (std::uint64_t at = state.proven; at < state.end;) {
@@ -418,24 +420,24 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
   segment->name = {base_offset, header.serial};
   segment->file_bytes = header.capacity;
   std::unique_ptr<File> file;
-  if (const auto spare = shared_.spares.take(header.capacity)) {
+  if (const auto spare = files_.spares.take(header.capacity)) {
     auto used = use_spare(storage_, *spare, header);
     if (!used) return used.error();
     file = std::move(*used);
-    if (!spare->filled) shared_.counts.reused_segments.fetch_add(1, std::memory_order_relaxed);
-    shared_.counts.frame_bytes.fetch_add(2 * page_bytes, std::memory_order_relaxed);
+    if (!spare->filled) files_.counts.reused_segments.fetch_add(1, std::memory_order_relaxed);
+    files_.counts.frame_bytes.fetch_add(2 * page_bytes, std::memory_order_relaxed);
   } else {
-    if (!shared_.disk.take(header.capacity)) return no_space();
+    if (!files_.disk.take(header.capacity)) return no_space();
     header.salt = storage_.random();
     auto made = create_segment(storage_, header, segment_name(base_offset, header.serial));
     if (!made) {
-      shared_.disk.give(header.capacity);
+      files_.disk.give(header.capacity);
       return made.error();
     }
     file = std::move(*made);
-    shared_.counts.fill_bytes.fetch_add(header.capacity, std::memory_order_relaxed);
+    files_.counts.fill_bytes.fetch_add(header.capacity, std::memory_order_relaxed);
   }
-  shared_.segments.add(segment);
+  files_.segments.add(segment);
   ++next_serial_;
   segment_ = std::move(segment);
   file_ = std::move(file);
@@ -468,7 +470,7 @@ error_code LogEngine::append(std::span<const LogEntry> entries) noexcept try {
     }
     read_only_ = error.failed();
     if (error) return error;
-    shared_.counts.rolls.fetch_add(1, std::memory_order_relaxed);
+    files_.counts.rolls.fetch_add(1, std::memory_order_relaxed);
   }
   const error_code error = write(entries);
   read_only_ = error.failed();
@@ -504,7 +506,7 @@ error_code LogEngine::prove() noexcept try {
 
 void LogEngine::show() noexcept {
   segment_->end.store(place_.position, std::memory_order_release);  // sync SEGMENT-END
-  shared_.segments.set_committed(next_offset());  // sync SEGMENT-COMMITTED
+  files_.segments.set_committed(next_offset());  // sync SEGMENT-COMMITTED
   if (hint_ != nullptr) write_hint(*hint_, {header_.serial, place_.position, next_offset()});
 }
 
@@ -572,10 +574,10 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
   }
   const std::uint64_t others = encoder_.bytes() + frame_alignment - record_bytes;
   if (const error_code error = write_batch(durable_, names, FrameKind::names)) return error;
-  shared_.counts.record_bytes.fetch_add(record_bytes, std::memory_order_relaxed);
-  shared_.counts.frame_bytes.fetch_add(others, std::memory_order_relaxed);
+  files_.counts.record_bytes.fetch_add(record_bytes, std::memory_order_relaxed);
+  files_.counts.frame_bytes.fetch_add(others, std::memory_order_relaxed);
   for (const IndexEntry& entry : pending_index_) {
-    shared_.segments.add_index(entry);
+    files_.segments.add_index(entry);
     indexed_ = entry.position * frame_alignment / index_stride + 1;
   }
   if (by_id) fresh_names_.clear();
@@ -609,7 +611,7 @@ error_code LogEngine::write_batch(std::uint64_t proven, std::span<const std::byt
   if (const error_code error = write_at(*file_, place_.position, batch)) return error;
   if (!mirror_copy_.empty()) {
     if (const error_code error = write_at(*file_, mirror_place_, mirror_copy_)) return error;
-    shared_.counts.frame_bytes.fetch_add(mirror_copy_.size(), std::memory_order_relaxed);
+    files_.counts.frame_bytes.fetch_add(mirror_copy_.size(), std::memory_order_relaxed);
   }
   place_ = encoder_.place();
   mirror_place_ += mirror_copy_.size();
@@ -617,10 +619,10 @@ error_code LogEngine::write_batch(std::uint64_t proven, std::span<const std::byt
 }
 
 error_code LogEngine::sync_file() noexcept {
-  shared_.counts.syncs.fetch_add(1, std::memory_order_relaxed);
+  files_.counts.syncs.fetch_add(1, std::memory_order_relaxed);
   const error_code error = file_->sync();
   if (error) {
-    shared_.counts.sync_failures.fetch_add(1, std::memory_order_relaxed);
+    files_.counts.sync_failures.fetch_add(1, std::memory_order_relaxed);
   } else {
     durable_ = place_.position;
   }
@@ -628,7 +630,7 @@ error_code LogEngine::sync_file() noexcept {
 }
 
 error_code LogEngine::seal() {
-  const auto index = shared_.segments.index();
+  const auto index = files_.segments.index();
   std::vector<std::byte> body(footer_bytes(index.size()));
   const std::int64_t now = wall_ns(*options_.clock);
   encode_footer(
@@ -646,7 +648,7 @@ error_code LogEngine::seal() {
     const std::uint64_t bytes = encoder_.bytes();
     if (const error_code error = write_batch(place_.position, body, FrameKind::footer)) return error;
     if (const error_code error = sync_file()) return error;
-    shared_.counts.frame_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    files_.counts.frame_bytes.fetch_add(bytes, std::memory_order_relaxed);
   }
   segment_->end.store(header_.mirror, std::memory_order_release);  // sync SEGMENT-END
   segment_->sealed_ns.store(now, std::memory_order_relaxed);

@@ -10,17 +10,16 @@
 #pragma once
 
 #include "persistence/batch_encoder.hpp"
+#include "persistence/log_files.hpp"
 #include "persistence/segment_file.hpp"
-#include "persistence/segment_list.hpp"
-#include "persistence/spares.hpp"
 
 #include <bus/options.hpp>
 #include <bus/persistence/loss.hpp>
 #include <bus/persistence/storage.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -35,6 +34,9 @@ struct EngineOptions {
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;
   std::uint64_t quarantine_bytes = 0;  ///< of damaged regions, that are kept
   const Clock* clock = &Clock::system();
+
+  /// Called with what the opening has found missing before the disk says that it is known. Errors end the opening.
+  std::function<error_code(const std::vector<LogLoss>&)> on_losses = {};
 };
 
 /// What is to be written of one message. Refers to memory of the caller's.
@@ -49,33 +51,14 @@ struct LogEntry {
   std::uint32_t body_crc = 0;
 };
 
-/// What a log has written, by purpose. Threads: one writes, any read.
-struct WriteCounts {
-  std::atomic<std::uint64_t> record_bytes{0};
-  std::atomic<std::uint64_t> frame_bytes{0};
-  std::atomic<std::uint64_t> fill_bytes{0};
-  std::atomic<std::uint64_t> repair_bytes{0};
-  std::atomic<std::uint64_t> syncs{0};
-  std::atomic<std::uint64_t> sync_failures{0};
-  std::atomic<std::uint64_t> rolls{0};
-  std::atomic<std::uint64_t> reused_segments{0};
-};
-
 /// Threads: one at a time; what it shares with readers is in the list. The storage, the clock, and what is shared must
 /// outlive it.
 class LogEngine {
  public:
-  struct Shared {
-    SegmentList& segments;
-    Spares& spares;
-    DiskBudget& disk;
-    WriteCounts& counts;
-  };
-
   /// Opens the log in `storage`, or begins one, and judges its last segment.
   /// Errors: log_locked; log_version_unsupported; log_foreign; those of the storage, and out_of_memory.
   static result<std::unique_ptr<LogEngine>> open(Storage& storage, const EngineOptions& options,
-                                                 const Shared& shared) noexcept;
+                                                 LogFiles& files) noexcept;
 
   /// Whether a record with so long a body, and texts besides it, can stand in a segment.
   static bool can_hold(std::size_t body_bytes, std::size_t text_bytes, std::uint64_t segment_bytes) noexcept;
@@ -111,8 +94,8 @@ class LogEngine {
   bool read_only() const noexcept { return read_only_; }
 
  private:
-  LogEngine(Storage& storage, const EngineOptions& options, const Shared& shared)
-      : storage_(storage), options_(options), shared_(shared) {}
+  LogEngine(Storage& storage, const EngineOptions& options, LogFiles& files)
+      : storage_(storage), options_(options), files_(files) {}
 
   error_code open_directory();
   error_code list_files(std::vector<SegmentName>& segments);
@@ -120,6 +103,7 @@ class LogEngine {
   result<std::optional<LogId>> known_log_id();
   LogId new_log_id() noexcept;
   error_code recover();
+  error_code tell_losses();
   void note_unnamed(Window& window, const SegmentState& state);
   void quarantine(Window& window, const SegmentState& state) noexcept;
   error_code settle(Window& window, const SegmentState& state);
@@ -134,7 +118,7 @@ class LogEngine {
 
   Storage& storage_;
   const EngineOptions options_;
-  const Shared shared_;
+  LogFiles& files_;
   std::unique_ptr<StorageLock> lock_;
   std::vector<LogLoss> losses_;
   bool read_only_ = false;

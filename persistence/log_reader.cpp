@@ -221,8 +221,11 @@ std::optional<ReadResult> ReaderCore::skip_to(std::uint64_t offset) {
 }
 
 void ReaderCore::note_missing(std::uint64_t first, std::uint64_t end_offset) noexcept try {
-  LogLoss loss{.first_offset = first, .records = end_offset - first, .reason = "found while reading"};
-  if (segment_ != nullptr) {
+  constexpr std::string_view reason = "found while reading";
+  LogLoss loss{.first_offset = first, .records = end_offset - first, .reason = std::string(reason)};
+  if (segment_ != nullptr && !scanner_) {
+    loss = loss_of(*segment_, first, end_offset, reason);
+  } else if (segment_ != nullptr) {
     loss.segment = segment_name(segment_->name.base_offset, segment_->name.serial);
     if (damaged_) {
       loss.begin = damage_.begin;

@@ -5,12 +5,15 @@
 
 #include "persistence/commit_hint.hpp"
 #include "persistence/log_reader.hpp"
+#include "persistence/loss_ledger.hpp"
 #include "persistence/recovery.hpp"
 #include "persistence/scrub.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <utility>
 
 namespace bus {
@@ -94,25 +97,14 @@ class SnapshotCore final : public ReadSource {
     return described;
   }
 
-  LossReport losses() const {
-    const std::lock_guard lock(losses_mutex_);
-    return {losses_};
-  }
+  LossReport losses() const { return losses_.report(); }
 
   // --- ReadSource. ---
   Storage& storage() noexcept override { return *storage_; }
   SegmentList& segments() noexcept override { return segments_; }
   const LogId& log_id() const noexcept override { return log_id_; }
   void look_for_segments() noexcept override { (void)refresh(); }
-  void found_missing(LogLoss&& loss) noexcept override try {
-    const std::lock_guard lock(losses_mutex_);
-    const std::uint64_t end = loss.first_offset + loss.records;
-    const bool told = std::ranges::any_of(losses_, [&](const LogLoss& one) {
-      return one.first_offset <= loss.first_offset && end <= one.first_offset + one.records &&
-             (loss.records != 0 || one == loss);
-    });
-    if (!told) losses_.push_back(std::move(loss));
-  } catch (const std::bad_alloc&) {
+  void found_missing(LogLoss&& loss) noexcept override try { (void)losses_.add(loss); } catch (const std::bad_alloc&) {
     // Whoever found it is told all the same.
   }
   ReadOutcome wait_for(std::uint64_t, const std::chrono::steady_clock::time_point*) noexcept override {
@@ -194,8 +186,7 @@ class SnapshotCore final : public ReadSource {
   SegmentList segments_;
   std::mutex refresh_mutex_;
   std::atomic<bool> has_writer_{false};
-  mutable std::mutex losses_mutex_;
-  std::vector<LogLoss> losses_;
+  LossLedger losses_;
 };
 
 }  // namespace detail
@@ -233,7 +224,11 @@ result<LogReader> LogSnapshot::read(const ReadOptions& options) noexcept {
 }
 
 result<LossReport> LogSnapshot::scrub(const ScrubOptions& options) noexcept try {
-  if (const error_code error = detail::scrub_segments(*core_, options, [] { return false; })) return error;
+  const auto pause = [](std::chrono::steady_clock::time_point until) {
+    std::this_thread::sleep_until(until);
+    return false;
+  };
+  if (const error_code error = detail::scrub_segments(*core_, options, pause)) return error;
   return core_->losses();
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);

@@ -28,7 +28,8 @@ namespace {
 
 namespace sys = boost::system;
 
-error_code last_error() noexcept { return {errno, sys::system_category()}; }
+/// A quota that is used up is a full disk to whoever writes.
+error_code last_error() noexcept { return {errno == EDQUOT ? ENOSPC : errno, sys::system_category()}; }
 error_code failure(sys::errc::errc_t what) noexcept { return {what, sys::system_category()}; }
 
 /// Calls until no signal has come in between.

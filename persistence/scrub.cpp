@@ -5,32 +5,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
 #include <utility>
 
 namespace bus::detail {
 namespace {
 
-/// Keeps to a rate by sleeping.
-class Pace {
- public:
-  explicit Pace(std::uint64_t bytes_per_second) noexcept : bytes_per_second_(bytes_per_second) {}
-  void wait(std::uint64_t bytes) const {
-    if (bytes_per_second_ == 0) return;
-    const auto due = begin_ + std::chrono::nanoseconds(static_cast<std::int64_t>(
-                                  static_cast<double>(bytes) / static_cast<double>(bytes_per_second_) * 1e9));
-    std::this_thread::sleep_until(due);
-  }
-
- private:
-  const std::uint64_t bytes_per_second_;
-  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
-
 class Scrub {
  public:
-  Scrub(ReadSource& source, const ScrubOptions& options, const std::function<bool()>& stop)
-      : source_(source), options_(options), stop_(stop), pace_(options.bytes_per_second) {}
+  Scrub(ReadSource& source, const ScrubOptions& options, const ScrubPause& pause)
+      : source_(source), options_(options), pause_(pause) {}
 
   error_code run() {
     const std::uint64_t committed = source_.segments().committed();
@@ -56,7 +39,15 @@ class Scrub {
   static std::uint64_t end_of(const Segment& segment) noexcept {
     return std::min(segment.end.load(std::memory_order_acquire), segment.file_bytes);
   }
-  bool go_on() const { return !stop_() && (!options_.on_progress || options_.on_progress(progress_)); }
+  /// Keeps to the rate. Returns: whether to go on.
+  bool go_on() const {
+    auto due = begin_;
+    if (options_.bytes_per_second != 0) {
+      const double seconds = static_cast<double>(progress_.bytes) / static_cast<double>(options_.bytes_per_second);
+      due += std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
+    }
+    return !pause_(due) && (!options_.on_progress || options_.on_progress(progress_));
+  }
 
   void tell(const std::string& name, std::uint64_t begin, std::uint64_t end, std::uint64_t offset,
             std::uint64_t records, const char* reason) {
@@ -74,7 +65,7 @@ class Scrub {
     const auto file = source_.storage().open(name, Storage::Open::existing_to_read);
     if (!file && file.error() != boost::system::errc::no_such_file_or_directory) return file.error();
     if (!file) {
-      if (!dropped()) tell(name, 0, segment.file_bytes, base, end_offset - base, "the segment's file is missing");
+      if (!dropped()) source_.found_missing(loss_of(segment, base, end_offset, "the segment's file is missing"));
       return {};
     }
     const auto header = read_header(**file);
@@ -82,7 +73,7 @@ class Scrub {
     if (!header || header->base_offset != base || header->serial != segment.name.serial ||
         header->log_id != source_.log_id()) {
       if (!dropped()) {
-        tell(name, 0, segment.file_bytes, base, end_offset - base, "the file is not the segment that its name says");
+        source_.found_missing(loss_of(segment, base, end_offset, "the file is not the segment that its name says"));
       }
       return {};
     }
@@ -106,7 +97,6 @@ class Scrub {
       if (progress_.bytes - told < step_bytes) continue;
       told = progress_.bytes;
       if (!go_on()) return canceled();
-      pace_.wait(progress_.bytes);
     }
     const std::uint64_t next = base + scanner.next_record();
     if (next < end_offset && !dropped()) {
@@ -117,15 +107,15 @@ class Scrub {
 
   ReadSource& source_;
   const ScrubOptions& options_;
-  const std::function<bool()>& stop_;
-  const Pace pace_;
+  const ScrubPause& pause_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   ScrubProgress progress_;
 };
 
 }  // namespace
 
-error_code scrub_segments(ReadSource& source, const ScrubOptions& options, const std::function<bool()>& stop) {
-  return Scrub(source, options, stop).run();
+error_code scrub_segments(ReadSource& source, const ScrubOptions& options, const ScrubPause& pause) {
+  return Scrub(source, options, pause).run();
 }
 
 }  // namespace bus::detail

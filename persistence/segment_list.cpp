@@ -2,8 +2,20 @@
 #include "persistence/segment_list.hpp"
 
 #include <algorithm>
+#include <string>
 
 namespace bus::detail {
+
+LogLoss loss_of(const Segment& segment, std::uint64_t first, std::uint64_t end_offset, std::string_view reason) {
+  const SegmentName& name = segment.name;
+  const bool counted = end_offset - name.base_offset < offsets_given_up(segment.file_bytes);
+  return {.segment = segment_name(name.base_offset, name.serial),
+          .end = segment.file_bytes,
+          .first_offset = counted ? first : name.base_offset,
+          .records = counted ? end_offset - first : 0,
+          .counted = counted,
+          .reason = std::string(reason)};
+}
 
 SegmentList::Place SegmentList::find(std::uint64_t offset) const {
   const std::lock_guard lock(mutex_);

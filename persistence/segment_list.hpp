@@ -5,6 +5,8 @@
 
 #include "persistence/format.hpp"
 
+#include <bus/persistence/loss.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -12,7 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
+#include <string_view>
 #include <vector>
 
 namespace bus::detail {
@@ -28,6 +30,13 @@ struct Segment {
   std::atomic<std::int64_t> sealed_ns{0};  ///< wall time; 0 if it is not known
 };
 using SegmentRef = std::shared_ptr<Segment>;
+
+/// How many offsets are not given to others when nothing says how many a segment had: more than it has room for.
+constexpr std::uint64_t offsets_given_up(std::uint64_t file_bytes) noexcept { return file_bytes / head_bytes; }
+
+/// All of a segment's records from `first` on are missing; the next one begins at `end_offset`.
+/// Errors: throws std::bad_alloc.
+LogLoss loss_of(const Segment& segment, std::uint64_t first, std::uint64_t end_offset, std::string_view reason);
 
 /// Threads: any.
 class SegmentList {

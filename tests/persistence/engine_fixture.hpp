@@ -35,7 +35,7 @@ class EngineOnDisk final : public ReadSource {
   explicit EngineOnDisk(simulation::SimDisk& disk) : storage_(disk.mount()) {}
 
   error_code open(const EngineOptions& options) {
-    auto opened = LogEngine::open(*storage_, options, {segments_, spares, disk_budget, counts});
+    auto opened = LogEngine::open(*storage_, options, files_);
     if (!opened) return opened.error();
     engine_ = std::move(*opened);
     return {};
@@ -79,23 +79,19 @@ class EngineOnDisk final : public ReadSource {
 
   /// The oldest segment becomes a spare.
   error_code retire_oldest() {
-    const SegmentRef oldest = segments_.take_oldest();
+    const SegmentRef oldest = files_.segments.take_oldest();
     if (oldest == nullptr) return {};
     auto spare = retire_segment(*storage_, oldest->name);
     if (!spare) return spare.error();
-    spares.put(std::move(*spare));
+    files_.spares.put(std::move(*spare));
     return {};
   }
 
   std::vector<LogLoss> found;  ///< by readers
 
-  Spares spares;
-  DiskBudget disk_budget;
-  WriteCounts counts;
-
   // --- ReadSource. ---
   Storage& storage() noexcept override { return *storage_; }
-  SegmentList& segments() noexcept override { return segments_; }
+  SegmentList& segments() noexcept override { return files_.segments; }
   const LogId& log_id() const noexcept override { return engine_->log_id(); }
   void look_for_segments() noexcept override {}
   void found_missing(LogLoss&& loss) noexcept override { found.push_back(std::move(loss)); }
@@ -108,7 +104,7 @@ class EngineOnDisk final : public ReadSource {
  private:
   const std::unique_ptr<Storage> storage_;
   const std::shared_ptr<MemoryBudget> memory_ = std::make_shared<MemoryBudget>(std::nullopt);
-  SegmentList segments_;
+  LogFiles files_;
   std::unique_ptr<LogEngine> engine_;
 };
 

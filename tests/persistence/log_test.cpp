@@ -861,6 +861,77 @@ TEST_F(PublicLog, that_has_lost_much_takes_nothing_until_that_is_accepted) {
   EXPECT_FALSE(log->read_only());
 }
 
+TEST_F(LogCare, LOG_4_asks_for_consent_wherever_the_opening_is_cut_off) {
+  const std::string payload(1000, 'x');
+  bool through = false;
+  for (std::uint64_t calls = 1; !through; ++calls) {
+    SimDisk damaged(1);
+    const auto open_it = [&]() -> result<std::unique_ptr<detail::LogCore>> {
+      auto storage = damaged.mount();
+      return detail::LogCore::open(storage, small_log(), detail::LogCore::Threads::none);
+    };
+    core = open_it().value();
+    for (int i = 0; i < 150; ++i) ASSERT_FALSE(append());
+    core.reset();
+    const auto names = damaged.mount()->list().value();
+    const auto segment = std::ranges::find_if(
+        names, [](const std::string& name) { return detail::parse_segment_name(name).has_value(); });
+    ASSERT_NE(segment, names.end());
+    for (std::uint64_t sector = 20; sector < 220; ++sector) damaged.zero_sector(*segment, sector);
+    damaged.power_off_after(calls);
+    (void)open_it();
+    through = !damaged.power_is_off();
+    damaged.crash({.keep = 1.0});
+    core = open_it().value();
+    EXPECT_TRUE(core->read_only()) << calls;
+    core.reset();
+  }
+}
+
+TEST_F(LogCare, drops_nothing_of_a_log_that_somebody_should_look_at) {
+  open(small_log());
+  fill(4);
+  core.reset();
+  const auto names = disk.mount()->list().value();
+  std::string last;
+  for (const std::string& name : names) {
+    if (detail::parse_segment_name(name)) last = std::max(last, name);
+  }
+  for (std::uint64_t sector = 0; sector < segment_bytes / SimDisk::sector_bytes; ++sector)
+    disk.zero_sector(last, sector);
+  LogOptions options = small_log();
+  options.retention.records = 1;
+  open(options);
+  ASSERT_TRUE(core->read_only());
+  const std::uint64_t segments = core->stats().segments;
+  core->care();
+  EXPECT_EQ(core->stats().segments, segments);
+  ASSERT_FALSE(core->accept_losses());
+  core->care();
+  EXPECT_LT(core->stats().segments, segments);
+}
+
+TEST_F(PublicLog, LOG_4_offsets_that_may_never_have_been_are_not_counted_as_lost) {
+  ASSERT_FALSE(open());
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(append("x"));
+  log.reset();
+  const std::string segment = segments().front();
+  for (const std::uint64_t copy : {std::uint64_t{0}, segment_bytes - detail::page_bytes}) {
+    disk.zero_sector(segment, copy / SimDisk::sector_bytes);
+  }
+  for (int again = 0; again < 2; ++again) {
+    ASSERT_FALSE(open());
+    const auto read = content();
+    EXPECT_GT(read.missing, 10U) << "a reader is told each offset that is passed over";
+    const LossReport report = log->losses();
+    ASSERT_EQ(report.losses.size(), 1U);
+    EXPECT_FALSE(report.losses[0].counted);
+    EXPECT_EQ(report.losses[0].records, 0U);
+    EXPECT_EQ(report.losses[0].end, segment_bytes);
+    EXPECT_EQ(log->stats().lost_records, 0U);
+  }
+}
+
 TEST_F(PublicLog, refuses_a_segment_of_another_log) {
   ASSERT_FALSE(open());
   fill(3);

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// Which segments stay, and which files are held ready to become some.
+#pragma once
+
+#include "persistence/log_files.hpp"
+
+#include <bus/error.hpp>
+#include <bus/persistence/log_options.hpp>
+#include <bus/persistence/storage.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace bus::detail {
+
+/// Drops old segments and fills spares for new ones.
+/// Threads: any, and one at a time does the work. What it is made with must outlive it.
+class SegmentKeeper {
+ public:
+  SegmentKeeper(Storage& storage, LogFiles& files, const LogOptions& options) noexcept
+      : storage_(storage),
+        files_(files),
+        segment_bytes_(options.segment_bytes),
+        spare_segments_(options.spare_segments),
+        retention_(options.retention) {}
+
+  /// Drops what retention no longer wants at that wall time.
+  void retain(std::int64_t now_ns) noexcept;
+  Retention retention() const;
+  void set_retention(const Retention& retention) noexcept;
+
+  /// Drops segments that have nothing from `offset` on. Errors: those of the storage.
+  error_code drop_before(std::uint64_t offset) noexcept;
+
+  /// Drops the oldest segment. Errors: no_space_on_device, if there is only one; those of the storage.
+  error_code drop_oldest() noexcept;
+
+  /// Fills one more file, if there should be one. Returns: whether it did.
+  bool make_spare() noexcept;
+
+  std::uint64_t dropped_segments() const noexcept { return dropped_segments_.load(std::memory_order_relaxed); }
+  std::uint64_t dropped_records() const noexcept { return dropped_records_.load(std::memory_order_relaxed); }
+
+ private:
+  bool oldest_may_go(std::int64_t now_ns);
+  std::int64_t sealed_at(Segment& segment) noexcept;
+  error_code take_away_oldest();
+  error_code remove_or_retire(SegmentRef& oldest) noexcept;
+
+  Storage& storage_;
+  LogFiles& files_;
+  const std::uint64_t segment_bytes_;
+  const std::size_t spare_segments_;
+  mutable std::mutex mutex_;
+  Retention retention_;
+  std::atomic<std::uint64_t> dropped_segments_{0};
+  std::atomic<std::uint64_t> dropped_records_{0};
+};
+
+}  // namespace bus::detail
