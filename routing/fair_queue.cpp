@@ -24,6 +24,18 @@ void sort_in_from_back(List& list, Entry& entry) noexcept {
 
 }  // namespace
 
+std::uint32_t weight_of(const Weights& weights, const Principal& principal) noexcept {
+  for (const auto& [named, weight] : weights.principals) {
+    if (named == principal) return weight;
+  }
+  switch (principal.classify()) {
+    case PrincipalClass::agent: return weights.agent;
+    case PrincipalClass::user: return weights.user;
+    case PrincipalClass::system: break;
+  }
+  return weights.system;
+}
+
 bool FairQueue::SameKeyed::operator()(const Entry* a, const Entry* b) const noexcept {
   return a->key_hash == b->key_hash && *a->key == *b->key && message_of(*a).topic == message_of(*b).topic &&
          message_of(*a).principal == message_of(*b).principal;
@@ -66,22 +78,10 @@ Backlog* FairQueue::find_or_make(const PrincipalKey& key) noexcept try {
   backlog->principal = *key.principal;
   backlog->hash = key.hash;
   backlog->category = key.principal->classify();
-  backlog->weight = weight_of(*key.principal);
+  backlog->weight = weight_of(config_.weights, *key.principal);
   return backlog;
 } catch (const std::bad_alloc&) {
   return nullptr;
-}
-
-std::uint32_t FairQueue::weight_of(const Principal& principal) const noexcept {
-  for (const auto& [named, weight] : config_.weights.principals) {
-    if (named == principal) return weight;
-  }
-  switch (principal.classify()) {
-    case PrincipalClass::agent: return config_.weights.agent;
-    case PrincipalClass::user: return config_.weights.user;
-    case PrincipalClass::system: break;
-  }
-  return config_.weights.system;
 }
 
 void FairQueue::lose(Backlog& backlog, Loss reason) noexcept {
@@ -107,19 +107,14 @@ void FairQueue::settle(Backlog& backlog) noexcept {
   const Where wanted = backlog.messages != 0 ? Where::round : backlog.untold != 0 ? Where::idle : Where::nowhere;
   if (wanted == Where::round && backlog.where == Where::round) return;
   if (backlog.where == Where::round) {
-    round_.erase(round_.iterator_to(backlog));
-    --active_count_;
-    backlog.deficit = 0;
-    backlog.in_turn = false;
+    round_.leave(backlog);
   } else if (backlog.where == Where::idle) {
     idle_.erase(idle_.iterator_to(backlog));
     --idle_count_;
   }
   backlog.where = wanted;
   if (wanted == Where::round) {
-    round_.push_back(backlog);
-    backlog.round = rounds_;
-    ++active_count_;
+    round_.join(backlog);
   } else if (wanted == Where::nowhere) {
     end(backlog);
   } else {
@@ -401,32 +396,6 @@ bool FairQueue::reserve(std::size_t charge) noexcept {
   return true;
 }
 
-/// A round begins with whoever has had a turn in the one before. To all of it a turn is worth the same, whatever is
-/// asked for in its midst: else who asks for more now and then would serve those more whose turn it just is.
-void FairQueue::begin_turn(Backlog& backlog, std::size_t quantum) noexcept {
-  if (backlog.round == rounds_) {
-    ++rounds_;
-    round_quantum_ = quantum;
-  }
-  backlog.round = rounds_;
-  backlog.deficit += round_quantum_ * backlog.weight;
-  backlog.in_turn = true;
-  backlog.served_in_turn = false;
-}
-
-/// A whole round served nobody: gives every principal at once what the rounds would have given it until the first of
-/// them, but for its last one, can be served.
-void FairQueue::skip_fruitless_rounds() noexcept {
-  std::uint64_t rounds = std::numeric_limits<std::uint64_t>::max();
-  for (const Backlog& backlog : round_) {
-    const std::uint64_t charge = backlog.fifo.front().charge;
-    const std::uint64_t turn = round_quantum_ * backlog.weight;
-    rounds = std::min(rounds, charge <= backlog.deficit ? 1 : (charge - backlog.deficit + turn - 1) / turn);
-  }
-  if (rounds <= 1) return;
-  for (Backlog& backlog : round_) backlog.deficit += (rounds - 1) * round_quantum_ * backlog.weight;
-}
-
 bool FairQueue::consistent() const noexcept {
   std::uint64_t bytes = 0;
   std::uint64_t evictable = 0;
@@ -453,7 +422,7 @@ bool FairQueue::consistent() const noexcept {
       return void(each = false);
     }
     if (untold != backlog->untold) return void(each = false);
-    if (backlog->fifo.empty() && backlog->deficit != 0) return void(each = false);
+    if (backlog->fifo.empty() && backlog->turn.deficit != 0) return void(each = false);
     if ((backlog->where == Backlog::Where::round) == backlog->fifo.empty()) return void(each = false);
     if (config_.overflow == Overflow::evict_fair_share &&
         (backlog->load != own || backlog->ranked == backlog->evictable.empty())) {
@@ -465,7 +434,7 @@ bool FairQueue::consistent() const noexcept {
     evictable += own - own_protected;
     messages += own_messages;
   });
-  return each && bytes == bytes_ && evictable == evictable_bytes_ && messages == messages_ && active == active_count_ &&
+  return each && bytes == bytes_ && evictable == evictable_bytes_ && messages == messages_ && active == round_.size() &&
          idle == idle_count_ && active + idle == backlogs_.size() + (first_used_ ? 1 : 0) && doomed_ == nullptr &&
          bytes_ <= config_.budget_bytes && idle_count_ <= config_.max_untold;
 }

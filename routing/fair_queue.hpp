@@ -13,6 +13,8 @@
 // No thread safety and no time in here, and no calling out: the route locks, and ends what has been dropped.
 #pragma once
 
+#include "routing/fair_round.hpp"
+
 #include <bus/principal.hpp>
 #include <bus/routing/options.hpp>
 #include <bus/routing/router.hpp>
@@ -34,8 +36,6 @@
 namespace bus::detail {
 
 struct Backlog;
-
-using Hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 
 /// One message in a route.
 struct alignas(64) Entry {
@@ -67,9 +67,7 @@ struct alignas(64) Backlog : boost::intrusive::set_base_hook<> {
   PrincipalClass category = PrincipalClass::system;
   enum class Where : std::uint8_t { nowhere, round, idle };
   Where where = Where::nowhere;
-  std::uint64_t round = 0;      ///< in which it had its last turn, or came
-  bool in_turn = false;         ///< has got its quantum for this turn
-  bool served_in_turn = false;  ///< and something was served in it
+  FairTurn turn;
   bool ranked = false;
   EntryList<&Entry::in_fifo> fifo;
   EntryList<&Entry::in_evictable> evictable;
@@ -78,10 +76,11 @@ struct alignas(64) Backlog : boost::intrusive::set_base_hook<> {
   std::uint64_t protected_bytes = 0;
   std::uint64_t load = 0;  ///< bytes, less what is doomed, and with the newcomer's; what fair share ranks by
   std::uint64_t earliest = 0;  ///< sequence of the first message that may be evicted; with a load
-  std::uint64_t deficit = 0;
   std::uint64_t untold = 0;      ///< all losses not told yet
   std::uint64_t lost_since = 0;  ///< of these, since its last message here
   Hook place;  ///< in the round of those served, among the idle, or among the spare
+
+  std::size_t first_charge() const noexcept { return fifo.front().charge; }
 };
 
 /// A principal as the publisher knows it, hashed outside of any lock.
@@ -155,15 +154,15 @@ class FairQueue {
 
   /// What a turn is worth in a drain. More than the budget would only be saved up.
   std::size_t quantum_for(std::size_t drained) const noexcept {
-    if (active_count_ == 0) return config_.quantum_bytes;
-    return std::max(config_.quantum_bytes, std::min(drained, config_.budget_bytes) / active_count_);
+    if (round_.empty()) return config_.quantum_bytes;
+    return std::max(config_.quantum_bytes, std::min(drained, config_.budget_bytes) / round_.size());
   }
 
   std::uint64_t bytes() const noexcept { return bytes_; }
   std::uint64_t bytes_peak() const noexcept { return bytes_peak_; }
   std::uint64_t messages() const noexcept { return messages_; }
-  std::uint64_t principals() const noexcept { return active_count_; }
-  std::uint64_t starved() const noexcept { return starved_; }
+  std::uint64_t principals() const noexcept { return round_.size(); }
+  std::uint64_t starved() const noexcept { return round_.starved(); }
   std::uint64_t forgotten() const noexcept { return forgotten_; }
   const auto& lost() const noexcept { return lost_; }
   std::size_t budget() const noexcept { return config_.budget_bytes; }
@@ -213,12 +212,11 @@ class FairQueue {
       return of_a != of_b ? of_a < of_b : a.earliest > b.earliest;
     }
   };
-  using BacklogList = boost::intrusive::list<Backlog, boost::intrusive::member_hook<Backlog, Hook, &Backlog::place>,
-                                             boost::intrusive::constant_time_size<false>>;
+  using Round = FairRound<Backlog, &Backlog::place>;
+  using BacklogList = Round::List;
   using Ranking = boost::intrusive::multiset<Backlog, boost::intrusive::compare<Lighter>>;
 
   Backlog* find_or_make(const PrincipalKey& key) noexcept;
-  std::uint32_t weight_of(const Principal& principal) const noexcept;
   void lose(Backlog& backlog, Loss reason) noexcept;
   void lose_entry(Entry& entry, Loss reason) noexcept;
   void settle(Backlog& backlog) noexcept;
@@ -232,11 +230,8 @@ class FairQueue {
   bool by_age() const noexcept { return config_.overflow != Overflow::evict_fair_share; }
   bool share_allows(const Entry& newcomer, std::uint64_t needed) const noexcept;
   std::optional<Loss> make_room(Entry& entry, bool& had_to) noexcept;
-  void begin_turn(Backlog& backlog, std::size_t quantum) noexcept;
-  void skip_fruitless_rounds() noexcept;
 
   // What every message touches comes first. The first principal needs no table: a route often has but one.
-  std::size_t active_count_ = 0;
   std::size_t idle_count_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t bytes_peak_ = 0;
@@ -245,7 +240,7 @@ class FairQueue {
   std::uint64_t reserved_ = 0;
   std::uint64_t reserved_messages_ = 0;
   std::uint64_t messages_ = 0;
-  BacklogList round_;  // principals with something pending, in the order of service
+  Round round_;  // principals with something pending
   EntryList<&Entry::in_age> age_;  // all that may be evicted; not with fair share
   Entry* doomed_ = nullptr;
   Entry* replaced_ = nullptr;  // the one among the doomed whose key the newcomer has
@@ -254,9 +249,6 @@ class FairQueue {
   const Config config_;
   Backlog first_;
   std::array<std::array<std::uint64_t, 3>, loss_reasons> lost_{};
-  std::uint64_t rounds_ = 0;  // that have begun
-  std::size_t round_quantum_ = 0;
-  std::uint64_t starved_ = 0;
   std::uint64_t forgotten_ = 0;
   boost::unordered_flat_set<Entry*, HashKeyed, SameKeyed> keyed_;
   BacklogList idle_;  // principals with losses to tell only, the longest idle first
@@ -267,35 +259,18 @@ class FairQueue {
 
 template <class Held>
 FairQueue::Served FairQueue::pop(std::size_t quantum, std::size_t limit, Held&& held, Entry** out) noexcept {
-  std::size_t waiting = 0;  // visited in a row, all held
-  std::size_t fruitless = 0;  // visited in a row, none served
-  while (!round_.empty()) {
-    Backlog& backlog = round_.front();
-    Entry& first = backlog.fifo.front();
-    if (held(backlog, first)) {
-      round_.splice(round_.end(), round_, round_.begin());
-      if (++waiting == active_count_) return Served::held;  // and the round is as it was
-      continue;
-    }
-    if (!backlog.in_turn) begin_turn(backlog, quantum);
-    if (first.charge <= backlog.deficit) {
-      if (first.charge > limit) return Served::over_limit;
-      backlog.deficit -= first.charge;
-      backlog.served_in_turn = true;
-      unlink(first);
-      *out = &first;
-      return Served::entry;
-    }
-    if (!backlog.served_in_turn) ++starved_;
-    backlog.in_turn = false;
-    waiting = 0;
-    round_.splice(round_.end(), round_, round_.begin());
-    if (++fruitless >= active_count_ && round_quantum_ == quantum) {
-      skip_fruitless_rounds();
-      fruitless = 0;
-    }
+  Backlog* backlog = nullptr;
+  const auto is_held = [&](const Backlog& one) { return held(one, one.fifo.front()); };
+  switch (round_.next(quantum, limit, is_held, &backlog)) {
+    case Round::Next::nobody: return Served::nothing;
+    case Round::Next::held: return Served::held;
+    case Round::Next::over_limit: return Served::over_limit;
+    case Round::Next::member: break;
   }
-  return Served::nothing;
+  Entry& first = backlog->fifo.front();
+  unlink(first);
+  *out = &first;
+  return Served::entry;
 }
 
 }  // namespace bus::detail
