@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What a log's groups have done, as it stands on disk: items in control frames say what changed, snapshots all of it.
+//
+// A group is one queue; one in broadcast mode is a queue for each of its members. A queue has come to `next`: of what
+// is in front, `open` is not finished yet, and all else is; behind it, `done` is finished already. So a state says
+// nothing twice, and taking an item into it twice changes nothing: a snapshot may be ahead of the items that follow it.
+#pragma once
+
+#include <bus/error.hpp>
+#include <bus/topic.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bus::detail {
+
+enum class QueueMode : std::uint8_t { competing = 1, key_ordered = 2, broadcast = 3 };
+
+/// What a queue is. Fixed when it is made.
+struct QueueSpec {
+  std::uint32_t id = 0;  ///< 1 or more; never given twice in a log
+  QueueMode mode = QueueMode::competing;
+  std::string group;  ///< 1 to `limits::max_name_bytes`
+  std::string member = {};  ///< in broadcast mode; else empty
+  std::vector<TopicPattern> patterns = {};  ///< none: all topics
+  std::uint64_t begin = 0;  ///< the offset it starts at
+  friend bool operator==(const QueueSpec&, const QueueSpec&) = default;
+};
+
+/// How a message that is not finished has fared.
+struct Progress {
+  std::uint8_t attempts = 0;  ///< that were counted
+  std::int64_t due_ns = 0;  ///< not before then, by the wall; 0: at once
+  std::int64_t delay_ns = 0;  ///< what was asked for when `due_ns` was set: it is never longer than that away
+  std::string first_error = {};  ///< at most `max_error_bytes`
+  std::string last_error = {};
+  friend bool operator==(const Progress&, const Progress&) = default;
+};
+inline constexpr std::size_t max_error_bytes = 256;
+
+/// Offsets, as ranges that do not touch each other.
+class OffsetSet {
+ public:
+  /// Errors: throws std::bad_alloc.
+  void add(std::uint64_t begin, std::uint64_t end);
+  void remove_below(std::uint64_t offset) noexcept;
+  bool contains(std::uint64_t offset) const noexcept;
+  bool empty() const noexcept { return ranges_.empty(); }
+  const std::map<std::uint64_t, std::uint64_t>& ranges() const noexcept { return ranges_; }  ///< begin, end
+  friend bool operator==(const OffsetSet&, const OffsetSet&) = default;
+
+ private:
+  std::map<std::uint64_t, std::uint64_t> ranges_;
+};
+
+struct QueueState {
+  QueueSpec spec;
+  std::uint64_t next = 0;
+  std::map<std::uint64_t, Progress> open = {};  ///< in front of `next`
+  OffsetSet done = {};  ///< at `next` and behind
+  std::map<std::uint64_t, Progress> ahead = {};  ///< likewise, of what is not done and was tried
+  friend bool operator==(const QueueState&, const QueueState&) = default;
+};
+
+struct GroupState {
+  std::uint32_t next_id = 1;  ///< of the next queue
+  std::map<std::uint32_t, QueueState> queues = {};
+  friend bool operator==(const GroupState&, const GroupState&) = default;
+};
+
+// --- Items. ---
+
+/// Puts the items of one control frame together. Errors: throws std::bad_alloc.
+class GroupItems {
+ public:
+  void made(const QueueSpec& spec);
+  void deleted(std::uint32_t queue);
+
+  /// Finished: acked, expired, or among the dead letters. One that goes on where the last one of that queue ended makes
+  /// it longer.
+  void done(std::uint32_t queue, std::uint64_t begin, std::uint64_t end);
+
+  /// Tried so many times, and what is to be known of that.
+  void tried(std::uint32_t queue, std::uint64_t offset, const Progress& progress);
+
+  /// The queue goes on at `offset`: what is in front is finished, whatever it was.
+  void moved(std::uint32_t queue, std::uint64_t offset);
+
+  std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  bool empty() const noexcept { return bytes_.empty(); }
+  void clear() noexcept;
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::size_t last_done_ = 0;  // where the item stands that may be made longer; 0: none
+};
+
+/// Takes the items of a control frame into the state. What makes no sense for it is passed over: the queue is gone, or
+/// was made in a frame that is lost. Returns: false if the bytes are no items; those in front are taken.
+/// Errors: throws std::bad_alloc.
+bool apply_items(std::span<const std::byte> items, GroupState& state);
+
+// --- Snapshots. ---
+
+/// The bodies of the snapshot frames of a state, to be written one behind the other: a head that says how many follow,
+/// and one or more for each queue, none longer than `frame_bytes`. Errors: throws std::bad_alloc.
+std::vector<std::vector<std::byte>> encode_snapshot(const GroupState& state, std::size_t frame_bytes);
+
+/// Takes frames until it has all of a snapshot.
+class SnapshotReader {
+ public:
+  /// A head begins anew. Returns: whether the state is whole now. Errors: throws std::bad_alloc.
+  bool add(std::span<const std::byte> frame);
+  bool whole() const noexcept { return whole_; }
+  const GroupState& state() const noexcept { return state_; }
+
+ private:
+  GroupState state_;
+  std::uint32_t missing_ = 0;  // frames
+  bool begun_ = false;
+  bool whole_ = false;
+};
+
+}  // namespace bus::detail
