@@ -212,6 +212,7 @@ error_code LogCore::close() noexcept {
   }
   closed_.store(true, std::memory_order_seq_cst);
   waiters_.wake_all();
+  item_waiters_.wake_all();
   readers_.wake_all();
   room_.wake_all();
   return error;
@@ -432,7 +433,7 @@ error_code LogCore::sync() noexcept {
       (void)waiters_.wait(end - 1, nullptr, [&] { return done() || !turn_.is_taken(); });
     }
   }
-  if (synced_.load(std::memory_order_acquire) >= end) return {};
+  if (synced_.load(std::memory_order_acquire) >= end) return sync_items();
   return failed_.load(std::memory_order_acquire) ? errc::log_read_only : errc::closed;
 }
 
@@ -452,7 +453,8 @@ bool LogCore::something_to_do() const noexcept {
   const std::uint64_t wanted = sync_wanted_.load(std::memory_order_seq_cst);
   const bool may_sync =
       wanted > synced_.load(std::memory_order_seq_cst) && wanted <= written_.load(std::memory_order_seq_cst);
-  return may_sync || roll_asked_.load(std::memory_order_seq_cst);
+  const bool items = items_wanted_.load(std::memory_order_seq_cst) > items_synced_.load(std::memory_order_seq_cst);
+  return may_sync || items || roll_asked_.load(std::memory_order_seq_cst);
 }
 
 /// Commits in the thread of an appender, until its own is done. What has come meanwhile is the commit thread's.
@@ -543,24 +545,29 @@ bool LogCore::commit_some() noexcept {
     return left != 0;
   }
   const std::uint64_t wanted = sync_wanted_.load(std::memory_order_seq_cst);
+  const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
   std::uint32_t taken = 0;
   error_code error;
   try {
     taken = gather();
-    if (taken != 0) error = write_gathered();
+    if (taken != 0 || must_write_items(due)) gather_items();
+    if (taken != 0 || !batch_controls_.empty()) error = write_gathered();
   } catch (const std::bad_alloc&) {
     error = errc::out_of_memory;
-    if (taken == 0) taken = intake_.entry(static_cast<std::uint32_t>(next_ticket_)).together;
+    if (taken == 0 && intake_.is_ready(static_cast<std::uint32_t>(next_ticket_))) {
+      taken = intake_.entry(static_cast<std::uint32_t>(next_ticket_)).together;
+    }
   }
-  bool must_sync = false;
-  bool sync_later = false;
+  if (error) give_items_back();
+  const bool wrote_items = !batch_controls_.empty();
+  bool must_sync = items_wanted_.load(std::memory_order_seq_cst) > items_synced_.load(std::memory_order_relaxed);
+  bool sync_later = wrote_items;
   const auto first = static_cast<std::uint32_t>(next_ticket_);
   for (std::uint32_t i = 0; i < taken && !error; ++i) {
     const Durability durability = intake_.entry(first + i).durability;
     must_sync = must_sync || durability == Durability::synced;
     sync_later = sync_later || durability == Durability::interval;
   }
-  const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
   const std::uint64_t unsynced = engine_->unsynced_bytes();
   if (due != 0 || sync_later) {
     const std::int64_t now = in_ns(std::chrono::steady_clock::now());
@@ -570,17 +577,21 @@ bool LogCore::commit_some() noexcept {
   must_sync = must_sync || (wanted > synced_.load(std::memory_order_relaxed) && wanted <= next_ticket_ + taken);
   if (must_sync && !error) error = engine_->sync();
   const bool synced = must_sync && !error;
-  if (synced) sync_due_.store(0, std::memory_order_relaxed);
+  if (synced) {
+    sync_due_.store(0, std::memory_order_seq_cst);                          // sync ITEMS-DUE
+    if (items_pending_.load(std::memory_order_seq_cst)) make_sync_due();  // sync ITEMS-DUE
+  }
   if (engine_->read_only()) {
     failed_.store(true, std::memory_order_seq_cst);
     settle(taken, errc::log_read_only, false);
     fail();
     return true;
   }
-  if (taken != 0 && !error) {
+  if ((taken != 0 || wrote_items) && !error) {
     engine_->show();
     commits_.fetch_add(1, std::memory_order_relaxed);
   }
+  end_items(error, synced);
   settle(taken, error, synced);
   if (roll_asked_.exchange(false, std::memory_order_relaxed)) {
     const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
@@ -589,11 +600,105 @@ bool LogCore::commit_some() noexcept {
   return taken != 0 || synced;
 }
 
+// --- Items of groups. ---
+
+void LogCore::make_sync_due() noexcept {
+  std::int64_t none = 0;
+  const std::int64_t due = in_ns(std::chrono::steady_clock::now() + options_.sync_every);
+  (void)sync_due_.compare_exchange_strong(none, due, std::memory_order_relaxed);
+}
+
+/// Whether items are to be written though there is no record.
+bool LogCore::must_write_items(std::int64_t due) const noexcept {
+  if (!items_pending_.load(std::memory_order_relaxed)) return false;
+  if (items_wanted_.load(std::memory_order_seq_cst) > items_synced_.load(std::memory_order_relaxed)) return true;
+  if (stopping_.load(std::memory_order_relaxed)) return true;
+  return due != 0 && in_ns(std::chrono::steady_clock::now()) >= due;
+}
+
+/// Errors: throws std::bad_alloc.
+void LogCore::gather_items() {
+  batch_items_.reserve(item_frames);
+  batch_controls_.reserve(item_frames);
+  {
+    const std::lock_guard lock(items_mutex_);
+    while (!items_.empty() && batch_items_.size() < item_frames) {
+      batch_items_.push_back(std::move(items_.front()));
+      items_.pop_front();
+    }
+    if (items_.empty()) {
+      items_taken_ = items_posted_;
+      items_pending_.store(false, std::memory_order_relaxed);
+    }
+  }
+  for (const GroupItems& items : batch_items_) batch_controls_.push_back({.body = items.bytes()});
+}
+
+/// They were not written.
+void LogCore::give_items_back() noexcept {
+  if (batch_items_.empty()) return;
+  const std::lock_guard lock(items_mutex_);
+  try {
+    while (!batch_items_.empty()) {
+      items_.push_front(std::move(batch_items_.back()));
+      batch_items_.pop_back();
+    }
+    items_pending_.store(true, std::memory_order_relaxed);
+  } catch (const std::bad_alloc&) {
+    fail();  // what groups did could not be told any more
+  }
+  batch_controls_.clear();
+}
+
+void LogCore::end_items(error_code error, bool synced) noexcept {
+  batch_controls_.clear();
+  batch_items_.clear();
+  if (synced) items_synced_.store(items_taken_, std::memory_order_seq_cst);  // in front of CELL-CHECK
+  if (error) {
+    // Who waits is told; what was posted is tried again with the next commit.
+    const std::uint64_t wanted = items_wanted_.load(std::memory_order_relaxed);
+    items_refused_.store(wanted, std::memory_order_seq_cst);
+    items_wanted_.store(items_synced_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+  }
+  if (synced || error) item_waiters_.wake(0, 1);
+}
+
+error_code LogCore::sync_items() noexcept {
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock(items_mutex_);
+    number = items_posted_;
+  }
+  return number > items_synced_.load(std::memory_order_seq_cst) ? wait_items(number) : error_code();
+}
+
+error_code LogCore::wait_items(std::uint64_t number) noexcept {
+  std::uint64_t wanted = items_wanted_.load(std::memory_order_relaxed);
+  while (wanted < number && !items_wanted_.compare_exchange_weak(wanted, number, std::memory_order_seq_cst)) {
+  }
+  const auto is_durable = [&] { return items_synced_.load(std::memory_order_seq_cst) >= number; };
+  const auto done = [&] {
+    return is_durable() || items_refused_.load(std::memory_order_seq_cst) >= number ||
+           failed_.load(std::memory_order_seq_cst) || closed_.load(std::memory_order_seq_cst);
+  };
+  while (!done()) {
+    if (!turn_.is_taken()) {
+      if (!lead(0)) std::this_thread::yield();
+    } else {
+      (void)item_waiters_.wait(0, nullptr, [&] { return done() || !turn_.is_taken(); });
+    }
+  }
+  if (is_durable()) return {};
+  if (failed_.load(std::memory_order_seq_cst)) return errc::log_read_only;
+  return items_refused_.load(std::memory_order_seq_cst) >= number ? system_error(sys::errc::no_space_on_device)
+                                                                  : make_error_code(errc::closed);
+}
+
 error_code LogCore::write_gathered() noexcept {
   const std::uint64_t rolls = files_.counts.rolls.load(std::memory_order_relaxed);
   std::optional<Deadline> deadline;  // of the wait for room
   for (;;) {
-    const error_code error = engine_->append(batch_);
+    const error_code error = engine_->append(batch_, batch_controls_);
     if (error != sys::errc::no_space_on_device) {
       full_.store(false, std::memory_order_relaxed);
       // There may be something to drop, and a spare to make.
@@ -681,6 +786,7 @@ void LogCore::fail() noexcept {
   failed_.store(true, std::memory_order_seq_cst);
   sync_due_.store(0, std::memory_order_relaxed);
   waiters_.wake_all();
+  item_waiters_.wake_all();
   readers_.wake_all();
   room_.wake_all();
 }

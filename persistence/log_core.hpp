@@ -8,6 +8,7 @@
 // it asks for that. Then the watermarks rise over the tickets, and those who wait for one of them are woken.
 #pragma once
 
+#include "persistence/group_state.hpp"
 #include "persistence/intake.hpp"
 #include "persistence/log_engine.hpp"
 #include "persistence/log_reader.hpp"
@@ -24,6 +25,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -74,6 +76,19 @@ class LogCore final : public ReadSource {
                              const Deadline* deadline) noexcept;
   bool is_settled(std::uint64_t ticket, std::uint32_t records, Durability durability) const noexcept;
   error_code sync() noexcept;
+
+  // --- What groups have done. ---
+
+  /// Puts items into the next commit, whoever's it is; by themselves they are committed within `sync_every`. `add` is
+  /// called with the `GroupItems`, one caller at a time, and must not call the log.
+  /// Returns: what to wait for. Errors: log_read_only; closed; out_of_memory.
+  template <class Add>
+  result<std::uint64_t> post_items(Add&& add) noexcept;
+
+  /// Waits until they are durable, and starts a commit if none is under way.
+  /// Errors: log_read_only; closed; no_space_on_device: they are tried again with the next commit.
+  error_code wait_items(std::uint64_t number) noexcept;
+
   error_code close() noexcept;
 
   // --- Care. ---
@@ -132,6 +147,12 @@ class LogCore final : public ReadSource {
   void refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept;
   void fail() noexcept;
   bool something_to_do() const noexcept;
+  error_code sync_items() noexcept;
+  void make_sync_due() noexcept;
+  bool must_write_items(std::int64_t due) const noexcept;
+  void gather_items();
+  void give_items_back() noexcept;
+  void end_items(error_code error, bool synced) noexcept;
 
   // --- Threads. ---
   void run_commits() noexcept;
@@ -180,6 +201,22 @@ class LogCore final : public ReadSource {
   std::vector<Refused> refused_;
   std::atomic<std::uint64_t> refused_count_{0};
 
+  // --- Items of groups, on their way into a commit. Their numbers count calls of `post_items`. ---
+  static constexpr std::size_t item_frames = 4;  // in one commit
+  static constexpr std::size_t full_items_bytes = std::size_t{16} << 10;
+  std::mutex items_mutex_;
+  std::deque<GroupItems> items_;  // the last one is added to
+  std::uint64_t items_posted_ = 0;
+  std::atomic<bool> items_pending_{false};
+  std::atomic<std::uint64_t> items_wanted_{0};  // up to here somebody waits
+  std::atomic<std::uint64_t> items_synced_{0};
+  std::atomic<std::uint64_t> items_refused_{0};
+  Waiters item_waiters_;
+  // Of whoever has the turn.
+  std::vector<GroupItems> batch_items_;
+  std::vector<LogControl> batch_controls_;
+  std::uint64_t items_taken_ = 0;  // all up to here are in commits
+
   std::atomic<std::uint64_t> sync_wanted_{0};  // tickets in front of it are to be synced; it only rises
   std::atomic<bool> roll_asked_{false};
   std::atomic<std::int64_t> sync_due_{0};  // steady time in ns, 0 if none is
@@ -210,5 +247,26 @@ class LogCore final : public ReadSource {
   std::atomic<std::uint64_t> lost_records_{0};
   std::atomic<std::uint64_t> quarantine_bytes_{0};
 };
+
+template <class Add>
+result<std::uint64_t> LogCore::post_items(Add&& add) noexcept try {
+  if (const error_code error = check_open()) return error;
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock(items_mutex_);
+    if (items_.empty() || items_.back().bytes().size() >= full_items_bytes) items_.emplace_back();
+    add(items_.back());
+    number = ++items_posted_;
+    items_pending_.store(true, std::memory_order_seq_cst);  // sync ITEMS-DUE
+  }
+  // A commit that is not asked for by somebody else has to be due some time.
+  if (sync_due_.load(std::memory_order_seq_cst) == 0) {  // sync ITEMS-DUE
+    make_sync_due();
+    kick();
+  }
+  return number;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
 
 }  // namespace bus::detail

@@ -110,6 +110,7 @@ class FrameNotes final : public FrameVisitor {
  public:
   void visit(const FoundFrame& frame) override {
     if (frame.head.kind == FrameKind::names) names_.emplace_back(frame.position, copy(frame.body));
+    note_groups(frame);
     if (!is_record(frame.head.kind)) return;
     used_.add(ids_of(frame));
     const std::uint64_t stride = frame.position / index_stride;
@@ -133,6 +134,15 @@ class FrameNotes final : public FrameVisitor {
   }
   std::uint32_t latest_time() const noexcept { return latest_; }
 
+  /// Where the latest snapshot in front of `end` begins. Returns: 0 if there is none.
+  std::uint64_t snapshot_up_to(std::uint64_t end) const noexcept {
+    std::uint64_t found = 0;
+    for (const std::uint64_t position : snapshots_) found = position < end ? position : found;
+    return found;
+  }
+  /// Where groups do something first. Returns: 0 if they do not.
+  std::uint64_t first_control_up_to(std::uint64_t end) const noexcept { return control_ < end ? control_ : 0; }
+
   /// Whether each name that a record refers to is known.
   bool all_named(const Names& names) const { return used_.are_known(names); }
 
@@ -141,6 +151,16 @@ class FrameNotes final : public FrameVisitor {
  private:
   static std::vector<std::byte> copy(std::span<const std::byte> body) { return {body.begin(), body.end()}; }
 
+  void note_groups(const FoundFrame& frame) {
+    const bool is_snapshot = frame.head.kind == FrameKind::snapshot;
+    if (is_snapshot && !in_snapshot_) snapshots_.push_back(frame.position);
+    in_snapshot_ = is_snapshot;
+    if (frame.head.kind == FrameKind::control && control_ == 0) control_ = frame.position;
+  }
+
+  std::vector<std::uint64_t> snapshots_;  // positions of their first frames
+  std::uint64_t control_ = 0;
+  bool in_snapshot_ = false;
   std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> names_;
   std::vector<IndexEntry> index_;
   UsedIds used_;
@@ -262,6 +282,7 @@ error_code LogEngine::give_up_last(const SegmentRef& last) {
   const std::uint64_t next = name.base_offset + offsets_given_up(last->file_bytes);
   losses_.push_back(loss_of(*last, name.base_offset, next, "neither copy of the segment's header can be read"));
   if (const error_code error = tell_losses()) return error;
+  groups_ = groups_before(*last);
   const error_code error = begin_segment(known->value_or(new_log_id()), next, 0);
   if (!error) show();
   return error;
@@ -298,6 +319,13 @@ error_code LogEngine::recover() {
   for (const IndexEntry& entry : index) files_.segments.add_index(entry);
   indexed_ = index.empty() ? 0 : index.back().position * frame_alignment / index_stride + 1;
   latest_time_ = notes.latest_time();
+  if (const std::uint64_t position = notes.snapshot_up_to(state.end); position != 0) {
+    groups_ = {header_.serial, position};
+  } else {
+    groups_ = groups_before(*segment_);
+    const std::uint64_t control = notes.first_control_up_to(state.end);
+    if (groups_.serial == 0 && control != 0) groups_ = {header_.serial, control};
+  }
   if (state.footer) {
     sealed_ = true;
     segment_->sealed_ns.store(state.footer->sealed_ns, std::memory_order_relaxed);
@@ -310,6 +338,38 @@ error_code LogEngine::recover() {
 
 error_code LogEngine::tell_losses() {
   return losses_.empty() || !options_.on_losses ? error_code() : options_.on_losses(losses_);
+}
+
+/// Where reading what groups have done begins as far as the segments in front of this one say.
+GroupsPlace LogEngine::groups_before(const Segment& segment) {
+  GroupsPlace first;  // of what they did
+  auto segments = files_.segments.all();
+  std::erase_if(segments, [&](const SegmentRef& one) { return one->name.serial >= segment.name.serial; });
+  for (auto one = segments.rbegin(); one != segments.rend(); ++one) {
+    const SegmentName& name = (*one)->name;
+    const auto file = storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
+    const auto header = file ? read_header(**file) : result<SegmentHeader>(file.error());
+    if (!header) continue;
+    Window window(**file);
+    Names names;
+    if (const auto mirror = read_mirror(window, *header, names); mirror.footer) {
+      const Footer& footer = mirror.footer->footer;
+      return footer.snapshot_serial != 0 ? GroupsPlace{footer.snapshot_serial, footer.snapshot_position} : first;
+    }
+    // It has no footer any more: its frames say it.
+    FrameNotes notes;
+    FrameScanner scanner(window, *header, page_bytes, header->mirror);
+    for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
+      if (found == FrameScanner::Found::frame) notes.visit(scanner.frame());
+    }
+    if (const std::uint64_t position = notes.snapshot_up_to(header->mirror); position != 0) {
+      return {header->serial, position};
+    }
+    if (const std::uint64_t position = notes.first_control_up_to(header->mirror); position != 0) {
+      first = {header->serial, position};
+    }
+  }
+  return first;
 }
 
 /// Records whose names are gone, with a batch that was never durable, are as good as lost.
@@ -456,11 +516,12 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
 
 // --- Writing. ---
 
-error_code LogEngine::append(std::span<const LogEntry> entries) noexcept try {
+error_code LogEngine::append(std::span<const LogEntry> entries, std::span<const LogControl> controls) noexcept try {
   if (read_only_) return errc::log_read_only;
-  if (entries.empty()) return {};
+  if (entries.empty() && controls.empty()) return {};
   std::uint64_t bytes = 0;
   for (const LogEntry& entry : entries) bytes += most_bytes(entry);
+  for (const LogControl& control : controls) bytes += head_bytes + padded(control.body.size());
   if (!fits(bytes, page_bytes, options_.segment_bytes)) return errc::payload_too_large;
   if (sealed_ || !fits(bytes + fresh_names_.size(), place_.position, header_.capacity)) {
     error_code error = sealed_ ? error_code() : seal();
@@ -468,11 +529,12 @@ error_code LogEngine::append(std::span<const LogEntry> entries) noexcept try {
       error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
       if (error == boost::system::errc::no_space_on_device) return error;
     }
+    if (!error) error = write_snapshot(bytes);
     read_only_ = error.failed();
     if (error) return error;
     files_.counts.rolls.fetch_add(1, std::memory_order_relaxed);
   }
-  const error_code error = write(entries);
+  const error_code error = write(entries, controls);
   read_only_ = error.failed();
   return error;
 } catch (const std::bad_alloc&) {
@@ -540,7 +602,27 @@ bool LogEngine::name_records(std::span<const LogEntry> entries) {
   return by_id;
 }
 
-error_code LogEngine::write(std::span<const LogEntry> entries) {
+/// Says at the beginning of a segment what groups stand at, so that what is in front of it need not be read to know it,
+/// and may go: if that leaves `room` for what is to follow.
+error_code LogEngine::write_snapshot(std::uint64_t room) {
+  if (!options_.snapshot) return {};
+  const auto frames = options_.snapshot();
+  std::uint64_t bytes = 0;
+  for (const auto& frame : frames) bytes += head_bytes + padded(frame.size());
+  if (frames.empty() || bytes > header_.capacity / 4) return {};
+  if (!fits(overhead_of_batch + bytes + room, place_.position, header_.capacity)) return {};
+  encoder_.begin(header_, place_);
+  const std::uint64_t position = encoder_.place().position;
+  for (const auto& frame : frames) encoder_.add(FrameKind::snapshot, frame);
+  const std::uint64_t written = encoder_.bytes() + frame_alignment;
+  if (const error_code error = write_batch(durable_)) return error;
+  files_.counts.frame_bytes.fetch_add(written, std::memory_order_relaxed);
+  groups_ = {header_.serial, position};
+  unproven_ = true;
+  return {};
+}
+
+error_code LogEngine::write(std::span<const LogEntry> entries, std::span<const LogControl> controls) {
   const bool by_id = name_records(entries);
   const std::span<const std::byte> names = by_id ? std::span<const std::byte>(fresh_names_) : std::span<std::byte>();
   encoder_.begin(header_, place_);
@@ -572,6 +654,8 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
     }
     record_bytes += encoder_.place().position - at;
   }
+  const std::uint64_t first_control = encoder_.place().position;
+  for (const LogControl& control : controls) encoder_.add(control.kind, control.body);
   const std::uint64_t others = encoder_.bytes() + frame_alignment - record_bytes;
   if (const error_code error = write_batch(durable_, names, FrameKind::names)) return error;
   files_.counts.record_bytes.fetch_add(record_bytes, std::memory_order_relaxed);
@@ -581,6 +665,7 @@ error_code LogEngine::write(std::span<const LogEntry> entries) {
     indexed_ = entry.position * frame_alignment / index_stride + 1;
   }
   if (by_id) fresh_names_.clear();
+  if (!controls.empty() && groups_.serial == 0) groups_ = {header_.serial, first_control};
   unproven_ = true;
   return {};
 }
@@ -633,9 +718,13 @@ error_code LogEngine::seal() {
   const auto index = files_.segments.index();
   std::vector<std::byte> body(footer_bytes(index.size()));
   const std::int64_t now = wall_ns(*options_.clock);
-  encode_footer(
-      {.end = place_.position, .records = place_.next_record, .controls = place_.next_control, .sealed_ns = now}, index,
-      body.data());
+  encode_footer({.end = place_.position,
+                 .records = place_.next_record,
+                 .controls = place_.next_control,
+                 .snapshot_serial = groups_.serial,
+                 .snapshot_position = groups_.position,
+                 .sealed_ns = now},
+                index, body.data());
   // What was not synced must be before the footer says that it is.
   if (durable_ != place_.position) {
     if (const error_code error = sync_file()) return error;

@@ -30,6 +30,8 @@
 
 namespace bus::detail {
 
+inline constexpr std::size_t max_control_bytes = std::size_t{32} << 10;
+
 struct EngineOptions {
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;
   std::uint64_t quarantine_bytes = 0;  ///< of damaged regions, that are kept
@@ -37,6 +39,10 @@ struct EngineOptions {
 
   /// Called with what the opening has found missing before the disk says that it is known. Errors end the opening.
   std::function<error_code(const std::vector<LogLoss>&)> on_losses = {};
+
+  /// What groups stand at, as bodies of snapshot frames; none if there are no groups. Called when a segment begins, and
+  /// says at least what has been appended so far.
+  std::function<std::vector<std::vector<std::byte>>()> snapshot = {};
 };
 
 /// What is to be written of one message. Refers to memory of the caller's.
@@ -51,6 +57,18 @@ struct LogEntry {
   std::uint32_t body_crc = 0;
 };
 
+/// What is written besides messages, for groups. Refers to memory of the caller's.
+struct LogControl {
+  FrameKind kind = FrameKind::control;  ///< or snapshot
+  std::span<const std::byte> body = {};
+};
+
+/// Where to begin to read what groups have done: their latest snapshot, or if there is none, the first that they did.
+struct GroupsPlace {
+  std::uint64_t serial = 0;  ///< of the segment; 0: they never did anything
+  std::uint64_t position = 0;
+};
+
 /// Threads: one at a time; what it shares with readers is in the list. The storage, the clock, and what is shared must
 /// outlive it.
 class LogEngine {
@@ -63,11 +81,12 @@ class LogEngine {
   /// Whether a record with so long a body, and texts besides it, can stand in a segment.
   static bool can_hold(std::size_t body_bytes, std::size_t text_bytes, std::uint64_t segment_bytes) noexcept;
 
-  /// Writes all of it as one batch: offsets from `next_offset` on, in order. It is durable after the next `sync`.
+  /// Writes all of it as one batch: offsets from `next_offset` on, in order, and behind them `controls`, each at most
+  /// `max_control_bytes`. It is durable after the next `sync`.
   /// Errors: payload_too_large, if it could not stand in a segment; no_space_on_device, when there is no room for the
   /// segment that it would begin: nothing of it is written then, and the same call may succeed later. After any other
   /// error of the storage the log takes nothing more: log_read_only.
-  error_code append(std::span<const LogEntry> entries) noexcept;
+  error_code append(std::span<const LogEntry> entries, std::span<const LogControl> controls = {}) noexcept;
 
   /// Makes durable what was appended. Errors: as `append`.
   error_code sync() noexcept;
@@ -85,6 +104,7 @@ class LogEngine {
   std::uint64_t unsynced_bytes() const noexcept { return place_.position - durable_; }
   std::int64_t segment_created_ns() const noexcept { return header_.created_ns; }
   const LogId& log_id() const noexcept { return header_.log_id; }
+  const GroupsPlace& groups_place() const noexcept { return groups_; }
 
   /// What the opening found missing in the last segment.
   const std::vector<LogLoss>& losses() const noexcept { return losses_; }
@@ -109,7 +129,9 @@ class LogEngine {
   error_code settle(Window& window, const SegmentState& state);
   error_code begin_segment(const LogId& log_id, std::uint64_t base_offset, std::uint64_t base_control);
   error_code seal();
-  error_code write(std::span<const LogEntry> entries);
+  error_code write(std::span<const LogEntry> entries, std::span<const LogControl> controls);
+  error_code write_snapshot(std::uint64_t room);
+  GroupsPlace groups_before(const Segment& segment);
   bool name_records(std::span<const LogEntry> entries);
   void note_in_index(std::uint64_t position, std::uint32_t number, std::uint32_t time);
   error_code write_batch(std::uint64_t proven, std::span<const std::byte> mirrored = {},
@@ -126,6 +148,7 @@ class LogEngine {
   std::uint64_t next_serial_ = 1;
   std::uint64_t quarantined_ = 0;
   std::unique_ptr<File> hint_;  // for tools that look on
+  GroupsPlace groups_;
 
   // The last segment.
   SegmentRef segment_;

@@ -43,6 +43,13 @@ class EngineOnDisk final : public ReadSource {
 
   LogEngine* operator->() { return engine_.get(); }
 
+  /// Writes a batch of nothing but what groups did, and syncs it.
+  error_code commit_control(std::string_view body) {
+    const LogControl control{.body = as_payload(body)};
+    if (const error_code error = engine_->append({}, {&control, 1})) return error;
+    return engine_->sync();
+  }
+
   /// Writes a batch, syncs it, and shows it to readers.
   error_code commit(const std::vector<Sent>& batch) {
     if (const error_code error = append(batch)) return error;

@@ -176,6 +176,100 @@ TEST_F(Log, seals_a_segment_with_an_index_that_leads_to_records) {
   EXPECT_EQ(expected.size(), 3U);
 }
 
+// --- What groups do. ---
+
+/// All of it that can be read from `place` on: bodies, those of snapshots with a `!` in front.
+std::vector<std::string> groups_from(SimDisk& disk, const GroupsPlace& place) {
+  std::vector<std::string> found;
+  const auto storage = disk.mount();
+  auto names = storage->list().value();
+  std::ranges::sort(names);
+  for (const std::string& name : names) {
+    const auto parsed = parse_segment_name(name);
+    if (!parsed || parsed->serial < place.serial || place.serial == 0) continue;
+    const auto file = storage->open(name, Storage::Open::existing_to_read).value();
+    const auto header = read_header(*file);
+    if (!header) continue;
+    Window window(*file);
+    FrameScanner scanner(window, *header, page_bytes, header->mirror);
+    for (auto frame = scanner.next(); frame != FrameScanner::Found::end; frame = scanner.next()) {
+      if (frame != FrameScanner::Found::frame) continue;
+      const FoundFrame& one = scanner.frame();
+      if (parsed->serial == place.serial && one.position < place.position) continue;
+      if (one.head.kind != FrameKind::control && one.head.kind != FrameKind::snapshot) continue;
+      const std::string body(reinterpret_cast<const char*>(one.body.data()), one.body.size());
+      found.push_back(one.head.kind == FrameKind::snapshot ? "!" + body : body);
+    }
+  }
+  return found;
+}
+
+TEST_F(Log, says_where_reading_what_groups_have_done_begins) {
+  ASSERT_FALSE(open());
+  fill(3);
+  EXPECT_EQ((*log)->groups_place().serial, 0U);
+  ASSERT_FALSE(open());
+  EXPECT_EQ((*log)->groups_place().serial, 0U) << "they did nothing";
+  ASSERT_FALSE(log->commit_control("made"));
+  const GroupsPlace first = (*log)->groups_place();
+  EXPECT_EQ(first.serial, 3U);
+  fill(4);
+  ASSERT_FALSE(log->commit_control("done"));
+  for (int again = 0; again < 3; ++again) {
+    EXPECT_EQ((*log)->groups_place().serial, first.serial);
+    EXPECT_EQ((*log)->groups_place().position, first.position);
+    EXPECT_EQ(groups_from(disk, first), (std::vector<std::string>{"made", "done"}));
+    ASSERT_FALSE(open());
+  }
+  // Without its footer a segment says it by its frames.
+  fill(5);
+  log.reset();
+  const std::uint64_t mirror = mirror_of(segment_bytes);
+  for (std::uint64_t at = mirror; at < second_header(segment_bytes); at += SimDisk::sector_bytes) {
+    disk.zero_sector(segments()[3], at / SimDisk::sector_bytes);
+  }
+  ASSERT_FALSE(open());
+  EXPECT_EQ((*log)->groups_place().serial, first.serial);
+  EXPECT_EQ((*log)->groups_place().position, first.position);
+}
+
+TEST_F(Log, begins_a_segment_with_what_groups_stand_at) {
+  std::vector<std::string> states{"head", "one"};
+  const auto open_it = [&] {
+    log.reset();
+    log = std::make_unique<EngineOnDisk>(disk);
+    return log->open({.segment_bytes = segment_bytes, .snapshot = [&] {
+                        std::vector<std::vector<std::byte>> frames;
+                        for (const std::string& state : states) {
+                          const auto bytes = as_payload(state);
+                          frames.emplace_back(bytes.begin(), bytes.end());
+                        }
+                        return frames;
+                      }});
+  };
+  ASSERT_FALSE(open_it());
+  ASSERT_FALSE(log->commit_control("made"));
+  fill(2);
+  ASSERT_FALSE(log->commit_control("done"));
+  const GroupsPlace place = (*log)->groups_place();
+  EXPECT_EQ(place.serial, 2U);
+  const std::vector<std::string> expected{"!head", "!one", "done"};
+  EXPECT_EQ(groups_from(disk, place), expected);
+  ASSERT_FALSE(open_it());
+  EXPECT_EQ((*log)->groups_place().serial, place.serial);
+  EXPECT_EQ((*log)->groups_place().position, place.position);
+  // A record that needs the segment to itself comes first; reading begins where it did.
+  states = {std::string(10'000, 'x')};
+  std::string large;
+  for (std::size_t bytes = segment_bytes; !LogEngine::can_hold(bytes, 32, segment_bytes);) large.resize(bytes -= 1000);
+  ASSERT_FALSE(commit(*log, {{.payload = large}}));
+  EXPECT_EQ(segments().size(), 3U);
+  EXPECT_EQ((*log)->groups_place().serial, place.serial);
+  ASSERT_FALSE(open_it());
+  EXPECT_EQ(groups_from(disk, (*log)->groups_place()), expected);
+  EXPECT_EQ(read(*log).missing, 0U);
+}
+
 TEST_F(Log, refuses_what_could_not_stand_in_a_segment) {
   ASSERT_FALSE(open());
   EXPECT_EQ(commit(*log, {{.payload = std::string(segment_bytes, 'x')}}), errc::payload_too_large);

@@ -60,8 +60,8 @@ BUGS = [
      "  const error_code error = sync_file();\n  read_only_ = error.failed();\n  return error;\n}\n",
      "  const error_code error = sync_file();\n  read_only_ = error.failed() && !PLANTED;\n  return error;\n}\n"),
     ("a failed write does not end the log", "log_engine.cpp", "stmt",
-     "  const error_code error = write(entries);\n  read_only_ = error.failed();\n",
-     "  const error_code error = write(entries);\n  read_only_ = error.failed() && !PLANTED;\n"),
+     "  const error_code error = write(entries, controls);\n  read_only_ = error.failed();\n",
+     "  const error_code error = write(entries, controls);\n  read_only_ = error.failed() && !PLANTED;\n"),
     ("a part of a write is taken for all of it", "storage.cpp", "stmt",
      "    const auto written = file.write(position, std::span(group).first(count));\n",
      "    const auto written = file.write(position, std::span(group).first(count));\n"
@@ -121,7 +121,8 @@ BUGS = [
      "  header.salt = spare.filled || PLANTED ? spare.salt : storage.random();\n"),
     # Readers.
     ("readers see what is not committed", "log_core.cpp", "stmt",
-     "  bool must_sync = false;\n", "  if (PLANTED && taken != 0 && !error) engine_->show();\n  bool must_sync = false;\n"),
+     "  bool sync_later = wrote_items;\n",
+     "  if (PLANTED && taken != 0 && !error) engine_->show();\n  bool sync_later = wrote_items;\n"),
     ("the index leads behind the record", "log_reader.cpp", "stmt",
      "    if (header_.base_offset + entry.number > next_) break;\n",
      "    if (header_.base_offset + entry.number > next_ + (PLANTED ? 3 : 0)) break;\n"),
@@ -134,9 +135,9 @@ BUGS = [
      "    segments_.erase(segments_.begin());\n    return oldest;\n",
      "    segments_.erase(segments_.begin());\n    if (PLANTED) std::swap(oldest, segments_.front());\n    return oldest;\n"),
     ("a batch is written in another order", "log_core.cpp", "stmt",
-     "    const error_code error = engine_->append(batch_);\n",
+     "    const error_code error = engine_->append(batch_, batch_controls_);\n",
      "    if (PLANTED && batch_.size() > 1) std::swap(batch_.front(), batch_.back());\n"
-     "    const error_code error = engine_->append(batch_);\n"),
+     "    const error_code error = engine_->append(batch_, batch_controls_);\n"),
 ]
 
 
