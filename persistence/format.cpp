@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/format.hpp"
 
+#include "persistence/little_endian.hpp"
+
 #include <isa-l/crc.h>
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
-#include <concepts>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -16,67 +15,6 @@
 
 namespace bus::detail {
 namespace {
-
-// --- Integers. ---
-
-template <std::integral T>
-T to_little(T value) noexcept {
-  if constexpr (std::endian::native == std::endian::little || sizeof(T) == 1) {
-    return value;
-  } else {
-    auto bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
-    std::ranges::reverse(bytes);
-    return std::bit_cast<T>(bytes);
-  }
-}
-
-/// Writes one value behind the other.
-class Writer {
- public:
-  explicit Writer(std::byte* out) noexcept : out_(out) {}
-
-  template <std::integral T>
-  Writer& put(T value) noexcept {
-    value = to_little(value);
-    std::memcpy(out_, &value, sizeof value);
-    out_ += sizeof value;
-    return *this;
-  }
-  Writer& put(std::span<const std::byte> bytes) noexcept {
-    if (!bytes.empty()) std::memcpy(out_, bytes.data(), bytes.size());
-    out_ += bytes.size();
-    return *this;
-  }
-  Writer& zeros(std::size_t count) noexcept {
-    std::memset(out_, 0, count);
-    out_ += count;
-    return *this;
-  }
-  std::byte* at() const noexcept { return out_; }
-
- private:
-  std::byte* out_;
-};
-
-/// Takes values off the front; the caller has looked at the length.
-template <std::integral T>
-T take(std::span<const std::byte>& in) noexcept {
-  T value;
-  std::memcpy(&value, in.data(), sizeof value);
-  in = in.subspan(sizeof value);
-  return to_little(value);
-}
-
-template <std::integral T>
-T read_at_byte(std::span<const std::byte> in, std::size_t at) noexcept {
-  in = in.subspan(at);
-  return take<T>(in);
-}
-
-std::span<const std::byte> bytes_of(std::string_view text) noexcept { return std::as_bytes(std::span(text)); }
-std::string_view text_of(std::span<const std::byte> bytes) noexcept {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 std::uint32_t check_of_head(const std::byte* rest, std::uint64_t salt, std::uint64_t position) noexcept {
   return static_cast<std::uint32_t>(XXH3_64bits_withSeed(rest, head_bytes - 4, salt + position));

@@ -29,7 +29,7 @@ struct QueueSpec {
   std::uint32_t id = 0;  ///< 1 or more; never given twice in a log
   QueueMode mode = QueueMode::competing;
   std::string group;  ///< 1 to `limits::max_name_bytes`
-  std::string member = {};  ///< in broadcast mode; else empty
+  std::string member = {};  ///< in broadcast mode, and as long; else empty
   std::vector<TopicPattern> patterns = {};  ///< none: all topics
   std::uint64_t begin = 0;  ///< the offset it starts at
   friend bool operator==(const QueueSpec&, const QueueSpec&) = default;
@@ -44,7 +44,7 @@ struct Progress {
   std::string last_error = {};
   friend bool operator==(const Progress&, const Progress&) = default;
 };
-inline constexpr std::size_t max_error_bytes = 256;
+inline constexpr std::size_t max_error_bytes = 256;  ///< what is longer is cut when it is written
 
 /// Offsets, as ranges that do not touch each other.
 class OffsetSet {
@@ -69,6 +69,12 @@ struct QueueState {
   std::map<std::uint64_t, Progress> ahead = {};  ///< likewise, of what is not done and was tried
   friend bool operator==(const QueueState&, const QueueState&) = default;
 };
+
+/// The queue has come to `to`. `owed` are the offsets in front of that which are for it, rising; what is not from
+/// `next` on is passed over. Those that are not done are open from now on. Does nothing if it has come further already.
+/// Whether an item is taken in before this or after it makes no difference.
+/// Errors: throws std::bad_alloc; then the call may be made again.
+void advance(QueueState& queue, std::uint64_t to, std::span<const std::uint64_t> owed);
 
 struct GroupState {
   std::uint32_t next_id = 1;  ///< of the next queue
@@ -100,7 +106,7 @@ class GroupItems {
 
  private:
   std::vector<std::byte> bytes_;
-  std::size_t last_done_ = 0;  // where the item stands that may be made longer; 0: none
+  std::size_t last_done_ = 0;  // where the body stands of the item that may be made longer; 0: none
 };
 
 /// Takes the items of a control frame into the state. What makes no sense for it is passed over: the queue is gone, or
@@ -111,20 +117,36 @@ bool apply_items(std::span<const std::byte> items, GroupState& state);
 // --- Snapshots. ---
 
 /// The bodies of the snapshot frames of a state, to be written one behind the other: a head that says how many follow,
-/// and one or more for each queue, none longer than `frame_bytes`. Errors: throws std::bad_alloc.
+/// and one or more for each queue, none longer than `frame_bytes`; less than the least is taken for that.
+/// Errors: throws std::bad_alloc.
 std::vector<std::vector<std::byte>> encode_snapshot(const GroupState& state, std::size_t frame_bytes);
+inline constexpr std::size_t min_snapshot_frame_bytes = 1024;  ///< any entry fits
+
+/// How many messages a snapshot may say to be open or tried: a few bytes of it can say so of any number, and each costs
+/// about 128 bytes of memory.
+inline constexpr std::size_t max_told_messages = std::size_t{1} << 22;
 
 /// Takes frames until it has all of a snapshot.
 class SnapshotReader {
  public:
-  /// A head begins anew. Returns: whether the state is whole now. Errors: throws std::bad_alloc.
+  explicit SnapshotReader(std::size_t most_told = max_told_messages) noexcept : most_told_(most_told) {}
+
+  /// A head begins anew. What makes no sense ends it, and so does a frame too many: nothing is kept.
+  /// Returns: whether the state is whole now. Errors: throws std::bad_alloc; then it waits for a head.
   bool add(std::span<const std::byte> frame);
   bool whole() const noexcept { return whole_; }
-  const GroupState& state() const noexcept { return state_; }
+  const GroupState& state() const noexcept { return state_; }  ///< of a snapshot that is whole
 
  private:
+  bool take_frame(std::span<const std::byte> frame);
+  bool take_head(std::span<const std::byte> frame);
+  bool take_queue(std::span<const std::byte> frame);
+
   GroupState state_;
+  std::size_t most_told_;
+  std::size_t may_tell_ = 0;  // messages
   std::uint32_t missing_ = 0;  // frames
+  std::uint32_t queue_ = 0;  // that the next frame may go on with; 0: none
   bool begun_ = false;
   bool whole_ = false;
 };
