@@ -5,35 +5,17 @@
 // D1, D2 and D4 stand beside "raw", the same bytes written and synced, or read and summed, with no library, by turns
 // with ours in one run. D1 to D4 do what the peers do, with the same payloads. Without --big the log of 8 GiB in D5 is
 // left out.
-#include <bus/persistence/log.hpp>
-
-#include "bench_common.hpp"
-
-#include <fcntl.h>
-#include <unistd.h>
+#include "log_bench.hpp"
 
 #include <barrier>
-#include <cerrno>
-#include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <memory>
-#include <span>
-#include <stdexcept>
-#include <string>
-#include <system_error>
 #include <thread>
-#include <vector>
 
 namespace bench {
 namespace {
 
-namespace fs = std::filesystem;
-using bus::Durability;
-
-constexpr std::size_t usual_payload = 256;
 constexpr std::size_t frame_head = 24;
 
 /// What a commit of so many usual records writes: their frames, a mark, and the end of the batch.
@@ -42,92 +24,6 @@ std::size_t commit_bytes(double records) {
   constexpr std::size_t end = 8;
   return static_cast<std::size_t>(records * (usual_payload + frame_head)) + mark + end;
 }
-
-/// Only whether it runs is asked, so sizes are small.
-bool brief(const Options& options) { return options.seconds < 0.1; }
-
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-
-void check(const bus::error_code& code) {
-  if (code) throw boost::system::system_error(code);
-}
-
-void check(bool done, const fs::path& file) {
-  if (!done) throw std::system_error(errno, std::generic_category(), file.string());
-}
-
-/// A fresh directory that is gone at the end, with all in it.
-class Scratch {
- public:
-  explicit Scratch(const Options& options) {
-    fs::create_directories(options.directory);
-    std::string name = fs::path(options.directory) / "log_bench.XXXXXX";
-    check(::mkdtemp(name.data()) != nullptr, name);
-    path_ = name;
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-
-  const fs::path& path() const { return path_; }
-
-  /// A directory in it.
-  fs::path folder(std::string_view name) const {
-    fs::create_directory(path_ / name);
-    return path_ / name;
-  }
-
- private:
-  fs::path path_;
-};
-
-class File {
- public:
-  File(fs::path path, int flags) : path_(std::move(path)), fd_(::open(path_.c_str(), flags | O_CLOEXEC, 0600)) {
-    check(fd_ >= 0, path_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() { ::close(fd_); }
-
-  void write(std::span<const std::byte> bytes, std::uint64_t at) {
-    const ssize_t done = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    check(done == static_cast<ssize_t>(bytes.size()), path_);
-  }
-  void read(std::span<std::byte> bytes, std::uint64_t at) {
-    const ssize_t done = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    check(done == static_cast<ssize_t>(bytes.size()), path_);
-  }
-  void sync() { check(::fdatasync(fd_) == 0, path_); }
-
- private:
-  fs::path path_;
-  int fd_;
-};
-
-/// The peers' payloads: they do not compress, and differ from record to record.
-class Payload {
- public:
-  explicit Payload(std::size_t bytes) : words_(bytes / 8) {}
-
-  /// Lifetime: until the next call.
-  std::span<const std::byte> of(std::uint64_t sequence) {
-    std::uint64_t x = sequence * 0x9E3779B97F4A7C15ULL + 1;
-    for (std::uint64_t& word : words_) {
-      x ^= x << 13;
-      x ^= x >> 7;
-      x ^= x << 17;
-      word = x;
-    }
-    return std::as_bytes(std::span(words_));
-  }
-
- private:
-  std::vector<std::uint64_t> words_;
-};
 
 std::uint64_t sum_of(std::span<const std::byte> bytes) {
   std::uint64_t sum = 0;
@@ -139,125 +35,10 @@ std::uint64_t sum_of(std::span<const std::byte> bytes) {
   return sum;
 }
 
-/// Calls `slice(ns)` for `--seconds` in all, at most 100 ms at a time. Those who take turns within it meet the same
-/// moods of the disk.
-template <class Slice>
-void in_slices(const Options& options, Slice slice) {
-  const double slices = std::max(5.0, std::ceil(options.seconds / 0.1));
-  for (double n = 0; n < slices; ++n) slice(to_ns(options.seconds / slices));
-}
-
 double median(std::vector<double> samples) {
   std::sort(samples.begin(), samples.end());
   return samples[samples.size() / 2];
 }
-
-// --- Appending ---
-
-struct Load {
-  int threads = 1;
-  int in_flight = 1;  ///< of each thread
-  std::size_t payload_bytes = usual_payload;
-  int topics = 1;  ///< by turns
-};
-
-/// One thread's appending. One in flight is awaited, and timed; more are handed over, and the oldest is waited for.
-template <Durability D>
-class Appender {
- public:
-  Appender(bus::Log& log, const Load& load, int number = 0)
-      : log_(&log),
-        depth_(static_cast<std::size_t>(load.in_flight)),
-        payload_(load.payload_bytes),
-        first_(static_cast<std::uint64_t>(number) << 40) {
-    for (int i = 0; i < load.topics; ++i) {
-      records_.push_back({.topic = *bus::Topic::parse("bench.t" + std::to_string(i))});
-    }
-    pending_.reserve(depth_);
-  }
-
-  void run_until(std::uint64_t end) {
-    if (depth_ == 1) {
-      for (std::uint64_t last = now_ns(); last < end && !error_;) {
-        settle(log_->append<D>(next()));
-        const std::uint64_t now = now_ns();
-        latencies_.push_back(now - last);
-        last = now;
-      }
-    } else {
-      while (now_ns() < end && !error_) submit(64);
-      drain();
-    }
-  }
-
-  /// Hands so many over.
-  void submit(std::uint64_t count) {
-    for (; count != 0 && !error_; --count) {
-      if (pending_.size() == depth_) settle(pending_[oldest_].wait());
-      const auto pending = log_->submit<D>(next());
-      if (!pending) {
-        error_ = pending.error();
-      } else if (pending_.size() < depth_) {
-        pending_.push_back(*pending);
-      } else {
-        pending_[oldest_] = *pending;
-        if (++oldest_ == depth_) oldest_ = 0;
-      }
-    }
-  }
-
-  /// Waits for all that was handed over.
-  void drain() {
-    for (std::size_t i = 0; i < pending_.size() && !error_; ++i) {
-      settle(pending_[oldest_].wait());
-      if (++oldest_ == pending_.size()) oldest_ = 0;
-    }
-    pending_.clear();
-    oldest_ = 0;
-  }
-
-  /// Records that have their receipt.
-  std::uint64_t messages() const { return messages_; }
-  const std::vector<std::uint64_t>& latencies() const { return latencies_; }
-
-  void check_sound() const {
-    check(error_);
-    if (!in_order_) fail("offsets out of order");
-  }
-
- private:
-  const bus::Record& next() {
-    bus::Record& record = records_[topic_];
-    if (++topic_ == records_.size()) topic_ = 0;
-    record.payload = payload_.of(first_ + sequence_++);
-    return record;
-  }
-
-  void settle(const bus::result<bus::Receipt<D>>& receipt) {
-    if (!receipt) {
-      error_ = receipt.error();
-      return;
-    }
-    in_order_ &= messages_ == 0 || receipt->offset() > last_offset_;
-    last_offset_ = receipt->offset();
-    ++messages_;
-  }
-
-  bus::Log* log_;
-  std::size_t depth_;
-  Payload payload_;
-  std::uint64_t first_;
-  std::uint64_t sequence_ = 0;
-  std::vector<bus::Record> records_;
-  std::size_t topic_ = 0;
-  std::vector<bus::PendingReceipt<D>> pending_;
-  std::size_t oldest_ = 0;
-  std::uint64_t last_offset_ = 0;
-  bool in_order_ = true;
-  bus::error_code error_;
-  std::uint64_t messages_ = 0;
-  std::vector<std::uint64_t> latencies_;
-};
 
 /// Several that append to one log.
 template <Durability D>
@@ -307,15 +88,6 @@ class Crew {
   std::vector<Appender<D>> members_;
   std::uint64_t ns_ = 0;
 };
-
-/// So many records, on the disk.
-void fill(bus::Log& log, std::uint64_t records) {
-  Appender<Durability::written> appender(log, {.in_flight = 4096});
-  appender.submit(records);
-  appender.drain();
-  appender.check_sound();
-  check(log.sync());
-}
 
 /// Whether the log holds what was acknowledged, and nothing else.
 bool accounted(const bus::Log& log, std::uint64_t messages) {
@@ -692,7 +464,9 @@ constexpr Workload workloads[] = {
     {"D5", "opening after a clean close", reported<d5>},
     {"D6", "opening after a crash", reported<d6>},
     {"D7", "bytes written for a byte of payload", reported<d7>},
+    {"D8", "leases and acks of groups", reported<d8>},
     {"D9", "synced appends to many topics", reported<d9>},
+    {"D10", "from a synced append to its delivery by a group", reported<d10>},
 };
 
 }  // namespace

@@ -316,6 +316,7 @@ enum Tag : std::uint16_t {
   tag_topic = 15,
   tag_principal = 16,
   tag_schema_name = 17,
+  tag_settles = 18,
   must_be_known = 0x8000,
   tag_lz4 = must_be_known | 1,
 };
@@ -381,6 +382,10 @@ void for_each_field(const RecordFields& fields, Field&& field) {
     field(tag_schema_name, 4 + fields.schema_name.size(),
           [&](Writer& out) { out.put(fields.schema_version).put(bytes_of(fields.schema_name)); });
   }
+  if (fields.settles) {
+    field(tag_settles, std::size_t{12},
+          [&](Writer& out) { out.put(fields.settles->offset).put(fields.settles->queue); });
+  }
   number(tag_lz4, fields.lz4_bytes);
 }
 
@@ -436,12 +441,18 @@ bool read_field(RecordFields& fields, std::uint16_t tag, std::span<const std::by
       if (value.size() <= 4) return false;
       fields.schema_version = take<std::uint32_t>(value);
       return text(fields.schema_name);
+    case tag_settles:
+      if (value.size() != 12) return false;
+      fields.settles.emplace();
+      fields.settles->offset = take<std::uint64_t>(value);
+      fields.settles->queue = take<std::uint32_t>(value);
+      return true;
     case tag_lz4: return number(fields.lz4_bytes);
     default: return true;
   }
 }
 
-bool is_known(std::uint16_t tag) noexcept { return tag <= tag_schema_name || tag == tag_lz4; }
+bool is_known(std::uint16_t tag) noexcept { return tag <= tag_settles || tag == tag_lz4; }
 
 }  // namespace
 

@@ -233,6 +233,13 @@ struct DecodedFooter {
 };
 std::optional<DecodedFooter> decode_footer(std::span<const std::byte> body) noexcept;
 
+/// Says that a message is finished: this record has what became of it.
+struct Settles {
+  std::uint32_t queue = 0;
+  std::uint64_t offset = 0;
+  friend bool operator==(const Settles&, const Settles&) = default;
+};
+
 /// What a record says besides topic, principal, time and payload. Each field costs four bytes and its value, padded
 /// to four; what is not said costs nothing.
 struct RecordFields {
@@ -248,6 +255,7 @@ struct RecordFields {
   std::optional<std::int64_t> expiry_ns = {};  ///< wall time
   std::string_view message_id = {};
   std::optional<Producer> producer = {};
+  std::optional<Settles> settles = {};
   std::optional<std::uint64_t> digest = {};  ///< XXH3 of the payload as stored, from 64 KiB on
   std::optional<std::uint32_t> lz4_bytes = {};  ///< the payload is an LZ4 block, and so long when it is not
   std::string_view topic = {};  ///< where the head says `inline_name`

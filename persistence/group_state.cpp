@@ -58,6 +58,16 @@ bool OffsetSet::contains(std::uint64_t offset) const noexcept {
   return behind != ranges_.begin() && std::prev(behind)->second > offset;
 }
 
+std::uint64_t OffsetSet::count(std::uint64_t begin, std::uint64_t end) const noexcept {
+  std::uint64_t count = 0;
+  for (const auto& [first, last] : ranges_) {
+    const std::uint64_t from = std::max(first, begin);
+    const std::uint64_t to = std::min(last, end);
+    if (from < to) count += to - from;
+  }
+  return count;
+}
+
 void advance(QueueState& queue, std::uint64_t to, std::span<const std::uint64_t> owed) {
   if (to <= queue.next) return;
   for (const std::uint64_t offset : owed) {
@@ -186,7 +196,14 @@ std::optional<QueueSpec> decode_spec(const Part& part) {
 
 namespace {
 
-enum ItemKind : std::uint8_t { made_item = 1, deleted_item = 2, done_item = 3, tried_item = 4, moved_item = 5 };
+enum ItemKind : std::uint8_t {
+  made_item = 1,
+  deleted_item = 2,
+  done_item = 3,
+  tried_item = 4,
+  moved_item = 5,
+  used_item = 6
+};
 
 constexpr std::size_t tried_head_bytes = 32;
 
@@ -235,6 +252,11 @@ void GroupItems::tried(std::uint32_t queue, std::uint64_t offset, const Progress
 
 void GroupItems::moved(std::uint32_t queue, std::uint64_t offset) {
   Writer(append_part(bytes_, moved_item, queue, 8)).put(offset);
+  last_done_ = 0;
+}
+
+void GroupItems::used(std::uint32_t queue, bool in_use) {
+  Writer(append_part(bytes_, used_item, queue, 8)).put(std::uint8_t{in_use});
   last_done_ = 0;
 }
 
@@ -303,6 +325,10 @@ void apply_moved(std::span<const std::byte> body, QueueState& queue) noexcept {
 }
 
 void apply_item(const Part& item, GroupState& state) {
+  // An id is not given again though the item that made its queue is lost.
+  if (item.kind >= made_item && item.kind <= used_item && item.number != std::numeric_limits<std::uint32_t>::max()) {
+    state.next_id = std::max(state.next_id, item.number + 1);
+  }
   if (item.kind == made_item) return apply_made(item, state);
   const auto queue = state.queues.find(item.number);
   if (queue == state.queues.end()) return;
@@ -311,6 +337,9 @@ void apply_item(const Part& item, GroupState& state) {
     case done_item: apply_done(item.body, queue->second); break;
     case tried_item: apply_tried(item.body, queue->second); break;
     case moved_item: apply_moved(item.body, queue->second); break;
+    case used_item:
+      if (!item.body.empty()) queue->second.in_use = item.body[0] != std::byte{0};
+      break;
     default: break;
   }
 }
@@ -459,7 +488,8 @@ class SnapshotWriter {
     Writer(frame.data())
         .put(queue_frame)
         .put(static_cast<std::uint8_t>(goes_on))
-        .zeros(2)
+        .put(static_cast<std::uint8_t>(queue_->in_use))
+        .zeros(1)
         .put(queue_->spec.id)
         .put(queue_->next);
   }
@@ -629,10 +659,11 @@ bool SnapshotReader::take_queue(std::span<const std::byte> frame) {
   if (frame.size() < snapshot_head_bytes) return false;
   take<std::uint8_t>(frame);
   const auto goes_on = take<std::uint8_t>(frame);
-  take<std::uint16_t>(frame);
+  const auto in_use = take<std::uint8_t>(frame);
+  take<std::uint8_t>(frame);
   const auto id = take<std::uint32_t>(frame);
   const auto next = take<std::uint64_t>(frame);
-  if (goes_on > 1) return false;
+  if (goes_on > 1 || in_use > 1) return false;
   if (goes_on == 1) {
     if (id == 0 || id != queue_ || state_.queues.at(id).next != next) return false;
   } else {
@@ -644,6 +675,7 @@ bool SnapshotReader::take_queue(std::span<const std::byte> frame) {
     queue_ = id;
   }
   QueueState& queue = state_.queues.at(id);
+  queue.in_use = in_use == 1;
   while (!frame.empty()) {
     const auto part = take_part(frame);
     if (!part || !take_list(*part, queue, may_tell_)) return false;

@@ -53,6 +53,8 @@ class OffsetSet {
   void add(std::uint64_t begin, std::uint64_t end);
   void remove_below(std::uint64_t offset) noexcept;
   bool contains(std::uint64_t offset) const noexcept;
+  /// How many of `[begin, end)` it has. Cost: O(ranges).
+  std::uint64_t count(std::uint64_t begin, std::uint64_t end) const noexcept;
   bool empty() const noexcept { return ranges_.empty(); }
   const std::map<std::uint64_t, std::uint64_t>& ranges() const noexcept { return ranges_; }  ///< begin, end
   friend bool operator==(const OffsetSet&, const OffsetSet&) = default;
@@ -67,6 +69,7 @@ struct QueueState {
   std::map<std::uint64_t, Progress> open = {};  ///< in front of `next`
   OffsetSet done = {};  ///< at `next` and behind
   std::map<std::uint64_t, Progress> ahead = {};  ///< likewise, of what is not done and was tried
+  bool in_use = false;  ///< leases may be out that nothing here tells of
   friend bool operator==(const QueueState&, const QueueState&) = default;
 };
 
@@ -99,6 +102,9 @@ class GroupItems {
 
   /// The queue goes on at `offset`: what is in front is finished, whatever it was.
   void moved(std::uint32_t queue, std::uint64_t offset);
+
+  /// From now on, or no longer, there may be leases that no item tells of.
+  void used(std::uint32_t queue, bool in_use);
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   bool empty() const noexcept { return bytes_.empty(); }

@@ -85,11 +85,15 @@ void LeaseTable::add(const Owed& message, const Principal& principal) {
   ++size_;
   ++backlogs_[backlog]->messages;
   push_back<&Entry::older, &Entry::newer>(all_, i);
+  const bool has_place = message.due_ns == 0 || message.attempts != 0;
+  if (has_place) {
+    join_key(i);
+  } else if (e.key != 0) {
+    ++keys_.find(e.key)->second.not_due;
+  }
   if (message.due_ns > 0) {
-    if (e.key != 0) ++keys_.find(e.key)->second.not_due;
     delay(i, message.due_ns);
   } else {
-    join_key(i);
     offer(i);
   }
 }
@@ -264,7 +268,9 @@ LeaseTable::Take LeaseTable::take(Member member, std::int64_t now_ns, Taken& out
   }
   const Index i = first_ready(*backlog);
   backlog->debt = 0;
-  if (entry(i).expires_ns != 0 && entry(i).expires_ns <= now_ns) backlog->turn.deficit += entry(i).charge;
+  const bool is_leased =
+      (entry(i).expires_ns == 0 || entry(i).expires_ns > now_ns) && entry(i).attempts < rules_.attempts;
+  if (!is_leased) backlog->turn.deficit += entry(i).charge;
   leave_ready(i);
   return lease(i, member, now_ns, out);
 }
@@ -288,6 +294,10 @@ LeaseTable::Take LeaseTable::lease(Index i, Member member, std::int64_t now_ns, 
     e.state = State::behind;
     remove(i);
     return Take::expired;
+  }
+  if (e.attempts >= rules_.attempts) {
+    hold_dead(i);
+    return Take::dead;
   }
   e.state = State::leased;
   e.member = member;
@@ -338,9 +348,8 @@ void LeaseTable::come_back(Index i, std::int64_t due_ns, std::int64_t now_ns) no
   }
 }
 
-/// No longer on lease, and not to be leased again: until somebody finishes it.
+/// Not to be leased again: until somebody finishes it.
 void LeaseTable::hold_dead(Index i) noexcept {
-  end_lease(i);
   leave_key(i);
   entry(i).state = State::dead;
   ++dead_;
@@ -400,6 +409,7 @@ LeaseTable::Settled LeaseTable::nack(const LeaseName& lease, std::int64_t now_ns
   if (i == none) return Settled::stale;
   const std::uint8_t attempts = entry(i).attempts;
   if (attempts >= rules_.attempts) {
+    end_lease(i);
     hold_dead(i);
     return Settled::dead;
   }
@@ -410,6 +420,7 @@ LeaseTable::Settled LeaseTable::nack(const LeaseName& lease, std::int64_t now_ns
 LeaseTable::Settled LeaseTable::reject(const LeaseName& lease, std::int64_t now_ns) noexcept {
   const Index i = find_leased(lease, now_ns);
   if (i == none) return Settled::stale;
+  end_lease(i);
   hold_dead(i);
   return Settled::dead;
 }
@@ -462,6 +473,7 @@ std::optional<LeaseTable::RanOut> LeaseTable::next_ran_out(std::int64_t now_ns) 
     }
     RanOut out{.offset = e.offset, .attempts = e.attempts, .dead = e.attempts >= rules_.attempts, .due_ns = 0};
     if (out.dead) {
+      end_lease(i);
       hold_dead(i);
     } else {
       out.due_ns = later(now_ns, backoff(e.attempts));
@@ -470,6 +482,12 @@ std::optional<LeaseTable::RanOut> LeaseTable::next_ran_out(std::int64_t now_ns) 
     return out;
   }
   return std::nullopt;
+}
+
+std::optional<std::int64_t> LeaseTable::due(std::uint64_t offset) const noexcept {
+  const Index i = find(offset);
+  if (i == none || entry(i).state != State::delayed) return std::nullopt;
+  return entry(i).wakes_ns;
 }
 
 std::optional<std::int64_t> LeaseTable::next_time() const noexcept {

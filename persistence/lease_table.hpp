@@ -43,7 +43,7 @@ struct Owed {
   std::uint32_t charge = 1;  ///< bytes
   std::uint8_t priority = 0;  ///< of `LeaseTable::priorities`, the highest first
   std::uint8_t attempts = 0;  ///< that were counted already
-  std::int64_t due_ns = 0;  ///< not before then
+  std::int64_t due_ns = 0;  ///< not before then: if it was tried before, those behind it with its key wait as well
   std::int64_t expires_ns = 0;  ///< not from then on; 0: whenever
 };
 
@@ -99,6 +99,7 @@ class LeaseTable {
   enum class Take : std::uint8_t {
     leased,
     expired,  ///< its time had passed: it is finished
+    dead,  ///< it had no attempt left when it was added: it stays on hold until `finish`
     nothing,  ///< is ready
     no_credit,  ///< the member has as much as it may
   };
@@ -146,6 +147,9 @@ class LeaseTable {
     std::int64_t due_ns;
   };
   std::optional<RanOut> next_ran_out(std::int64_t now_ns) noexcept;
+
+  /// Until when a delayed message waits. Returns: nothing if it does not.
+  std::optional<std::int64_t> due(std::uint64_t offset) const noexcept;
 
   /// When there is something to do next. Returns: nothing if nothing waits for a time.
   std::optional<std::int64_t> next_time() const noexcept;

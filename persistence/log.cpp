@@ -26,6 +26,8 @@ error_code LogAccess::submit(Log& log, const Record& record, Durability durabili
   return ticket ? error_code() : ticket.error();
 }
 
+const std::shared_ptr<Groups>& LogAccess::groups(Log& log) noexcept { return log.core_->groups(); }
+
 }  // namespace detail
 
 std::string_view to_string(Durability durability) noexcept {

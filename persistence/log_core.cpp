@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/log_core.hpp"
 
+#include "persistence/groups.hpp"
 #include "persistence/record_body.hpp"
 #include "persistence/scrub.hpp"
 
@@ -110,7 +111,8 @@ LogCore::LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Th
       memory_(std::make_shared<MemoryBudget>(options.memory_bytes)),
       intake_(places_for(options), options.uncommitted_bytes),
       full_disk_(options.full_disk),
-      keeper_(*storage_, files_, options) {
+      groups_(std::make_shared<Groups>(*this)),
+      keeper_(*storage_, files_, options, [this] { return groups_->owed_from(); }) {
   (void)memory_->take(fixed_memory(options));
 }
 
@@ -125,12 +127,14 @@ error_code LogCore::begin() {
                                 {.segment_bytes = options_.segment_bytes,
                                  .quarantine_bytes = options_.quarantine_bytes,
                                  .clock = options_.clock,
-                                 .on_losses = on_losses},
+                                 .on_losses = on_losses,
+                                 .snapshot = [this] { return groups_->snapshot(); }},
                                 files_);
   if (!engine) return engine.error();
   engine_ = std::move(*engine);
   log_id_ = engine_->log_id();
   base_offset_ = engine_->next_offset();
+  if (const error_code error = groups_->recover(engine_->groups_place())) return error;
   quarantine_bytes_.store(engine_->quarantined_bytes(), std::memory_order_relaxed);
   if (options_.verify) {
     const auto report = scrub({.bytes_per_second = 0});
@@ -192,6 +196,7 @@ void LogCore::stop_threads() noexcept {
 }
 
 error_code LogCore::close() noexcept {
+  groups_->close();
   if (closing_.exchange(true, std::memory_order_seq_cst)) return {};
   stop_threads();
   error_code error;
@@ -238,7 +243,8 @@ std::size_t intake_bytes(const RecordBody& body, const bus::Record& record) noex
 }  // namespace
 
 result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, Durability durability, bool will_wait,
-                                         const Deadline* deadline, Completion* completion) noexcept try {
+                                         const Deadline* deadline, Completion* completion,
+                                         const std::optional<Settles>& settles) noexcept try {
   if (const error_code error = check_open()) return error;
   if (records.empty() || records.size() > std::min(max_together, places_for(options_) / 4))
     return system_error(sys::errc::invalid_argument);
@@ -249,7 +255,7 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
   std::size_t bytes = 0;
   std::size_t stored = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
-    if (const error_code error = bodies[i].prepare(records[i], options_.compress_from_bytes)) return error;
+    if (const error_code error = bodies[i].prepare(records[i], options_.compress_from_bytes, settles)) return error;
     if (!LogEngine::can_hold(bodies[i].bytes(), text_bytes(records[i]), options_.segment_bytes)) {
       return make_error_code(errc::payload_too_large);
     }

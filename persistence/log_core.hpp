@@ -35,6 +35,8 @@
 
 namespace bus::detail {
 
+class Groups;
+
 using Deadline = ThreadBed::Deadline;
 using Waiters = WaitersOn<ThreadBed>;
 
@@ -69,7 +71,8 @@ class LogCore final : public ReadSource {
 
   /// Returns: the ticket of the first.
   result<std::uint64_t> hand_over(std::span<const bus::Record> records, Durability durability, bool will_wait,
-                                  const Deadline* deadline, Completion* completion = nullptr) noexcept;
+                                  const Deadline* deadline, Completion* completion = nullptr,
+                                  const std::optional<Settles>& settles = {}) noexcept;
 
   /// Returns: the offset of the first. Errors: timed_out, and what became of it.
   result<std::uint64_t> wait(std::uint64_t ticket, std::uint32_t records, Durability durability,
@@ -105,10 +108,22 @@ class LogCore final : public ReadSource {
     return failed_.load(std::memory_order_acquire) || unaccepted_.load(std::memory_order_acquire);
   }
   LogStats stats() const noexcept;
+  const Clock& clock() const noexcept { return *options_.clock; }
+
+  /// Wakes those who wait for a record, to look at something else.
+  void wake_readers() noexcept { readers_.wake(0, 1); }
+  /// Waits until `done()`, which is looked at whenever something is committed, or the log is closed.
+  template <class Done>
+  void wait_as_reader(const Deadline* deadline, Done&& done) noexcept {
+    (void)readers_.wait(0, deadline, [&] { return done() || is_closed(); });
+  }
+
   /// With what was set since it was opened.
   LogOptions current_options() const;
   std::unique_ptr<Storage> release_storage() noexcept { return std::move(storage_); }
   void take_storage(std::unique_ptr<Storage> storage) noexcept { storage_ = std::move(storage); }
+
+  const std::shared_ptr<Groups>& groups() const noexcept { return groups_; }
 
   // --- ReadSource. ---
   Storage& storage() noexcept override { return *storage_; }
@@ -233,6 +248,7 @@ class LogCore final : public ReadSource {
   std::thread care_thread_;
 
   // --- Care. ---
+  std::shared_ptr<Groups> groups_;
   SegmentKeeper keeper_;
   std::mutex report_mutex_;  // one writes it at a time
   LossLedger losses_;

@@ -25,7 +25,8 @@ std::optional<std::int64_t> nanoseconds(const std::optional<std::chrono::system_
 
 }  // namespace
 
-error_code RecordBody::prepare(const Record& record, std::size_t compress_from_bytes) noexcept try {
+error_code RecordBody::prepare(const Record& record, std::size_t compress_from_bytes,
+                               const std::optional<Settles>& settles) noexcept try {
   if (record.topic.empty()) return errc::topic_invalid;
   if (record.key.size() > limits::max_key_bytes) return errc::key_too_long;
   if (record.schema.size() > limits::max_name_bytes || record.source.size() > limits::max_name_bytes) {
@@ -43,6 +44,7 @@ error_code RecordBody::prepare(const Record& record, std::size_t compress_from_b
              .expiry_ns = nanoseconds(record.expiry),
              .message_id = record.message_id,
              .producer = record.producer,
+             .settles = settles,
              .new_headers = record.headers};
   const bool named = std::ranges::all_of(record.headers, [](const Header& header) {
     return !header.name.empty() && std::max(header.name.size(), header.value.size()) <= 0xFFFF;

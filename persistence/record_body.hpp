@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace bus::detail {
@@ -22,7 +23,8 @@ inline constexpr std::size_t digest_from_bytes = 64 * 1024;
 class RecordBody {
  public:
   /// Errors: topic_invalid, key_too_long, name_invalid, payload_too_large (4 GiB); out_of_memory, for compression.
-  error_code prepare(const Record& record, std::size_t compress_from_bytes) noexcept;
+  error_code prepare(const Record& record, std::size_t compress_from_bytes,
+                     const std::optional<Settles>& settles = {}) noexcept;
 
   std::size_t bytes() const noexcept { return fields_bytes_ + payload_.size(); }
   bool tagged() const noexcept { return fields_bytes_ != 0; }

@@ -16,11 +16,13 @@ namespace {
 
 std::string name_of(const Segment& segment) { return segment_name(segment.name.base_offset, segment.name.serial); }
 
+error_code no_space() noexcept { return {boost::system::errc::no_space_on_device, boost::system::system_category()}; }
+
 }  // namespace
 
 void SegmentKeeper::retain(std::int64_t now_ns) noexcept try {
   const std::lock_guard lock(mutex_);
-  while (oldest_may_go(now_ns)) {
+  while (oldest_may_go(now_ns) && !oldest_is_owed()) {
     if (take_away_oldest()) return;
   }
 } catch (const std::bad_alloc&) {
@@ -49,6 +51,7 @@ error_code SegmentKeeper::drop_before(std::uint64_t offset) noexcept try {
 
 error_code SegmentKeeper::drop_oldest() noexcept try {
   const std::lock_guard lock(mutex_);
+  if (oldest_is_owed()) return no_space();
   return take_away_oldest();
 } catch (const std::bad_alloc&) {
   return errc::out_of_memory;
@@ -67,6 +70,11 @@ bool SegmentKeeper::make_spare() noexcept try {
   return true;
 } catch (const std::bad_alloc&) {
   return false;
+}
+
+bool SegmentKeeper::oldest_is_owed() const {
+  const auto owed = owed_from_();
+  return owed && files_.segments.second_offset().value_or(0) > *owed;
 }
 
 bool SegmentKeeper::oldest_may_go(std::int64_t now_ns) {
@@ -103,7 +111,7 @@ std::int64_t SegmentKeeper::sealed_at(Segment& segment) noexcept try {
 /// The oldest segment becomes a spare, or goes.
 error_code SegmentKeeper::take_away_oldest() {
   SegmentRef oldest = files_.segments.take_oldest();
-  if (oldest == nullptr) return {boost::system::errc::no_space_on_device, boost::system::system_category()};
+  if (oldest == nullptr) return no_space();
   const std::uint64_t records = files_.segments.first_offset() - oldest->name.base_offset;
   const std::uint64_t bytes = oldest->file_bytes;
   if (const error_code error = remove_or_retire(oldest)) {

@@ -12,7 +12,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 namespace bus::detail {
 
@@ -20,22 +23,26 @@ namespace bus::detail {
 /// Threads: any, and one at a time does the work. What it is made with must outlive it.
 class SegmentKeeper {
  public:
-  SegmentKeeper(Storage& storage, LogFiles& files, const LogOptions& options) noexcept
+  /// `owed_from` says from which offset on somebody is owed records, if anybody is.
+  SegmentKeeper(Storage& storage, LogFiles& files, const LogOptions& options,
+                std::function<std::optional<std::uint64_t>()> owed_from)
       : storage_(storage),
         files_(files),
         segment_bytes_(options.segment_bytes),
         spare_segments_(options.spare_segments),
+        owed_from_(std::move(owed_from)),
         retention_(options.retention) {}
 
-  /// Drops what retention no longer wants at that wall time.
+  /// Drops what retention no longer wants at that wall time, and nobody is owed.
   void retain(std::int64_t now_ns) noexcept;
   Retention retention() const;
   void set_retention(const Retention& retention) noexcept;
 
-  /// Drops segments that have nothing from `offset` on. Errors: those of the storage.
+  /// Drops segments that have nothing from `offset` on, whoever is owed it. Errors: those of the storage.
   error_code drop_before(std::uint64_t offset) noexcept;
 
-  /// Drops the oldest segment. Errors: no_space_on_device, if there is only one; those of the storage.
+  /// Drops the oldest segment. Errors: no_space_on_device, if there is only one, or somebody is owed it; those of the
+  /// storage.
   error_code drop_oldest() noexcept;
 
   /// Fills one more file, if there should be one. Returns: whether it did.
@@ -45,6 +52,7 @@ class SegmentKeeper {
   std::uint64_t dropped_records() const noexcept { return dropped_records_.load(std::memory_order_relaxed); }
 
  private:
+  bool oldest_is_owed() const;
   bool oldest_may_go(std::int64_t now_ns);
   std::int64_t sealed_at(Segment& segment) noexcept;
   error_code take_away_oldest();
@@ -54,6 +62,7 @@ class SegmentKeeper {
   LogFiles& files_;
   const std::uint64_t segment_bytes_;
   const std::size_t spare_segments_;
+  const std::function<std::optional<std::uint64_t>()> owed_from_;
   mutable std::mutex mutex_;
   Retention retention_;
   std::atomic<std::uint64_t> dropped_segments_{0};

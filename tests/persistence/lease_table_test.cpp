@@ -138,6 +138,20 @@ TEST_F(Leases, that_run_out_use_attempts_up_too) {
   EXPECT_TRUE(ran_out[2].dead);
 }
 
+TEST_F(Leases, are_not_given_of_what_had_no_attempt_left_when_it_was_added) {
+  add({.key = 7, .attempts = 2});
+  add({.key = 7, .attempts = 3});
+  add({.key = 7});
+  const auto taken = take(a);
+  EXPECT_EQ(taken->attempt, 3U);
+  EXPECT_EQ(table.ack(taken->lease, now), Settled::done);
+  Taken none;
+  EXPECT_EQ(table.take(a, now, none), Take::dead);
+  EXPECT_EQ(none.lease.offset, 1U);
+  EXPECT_EQ(take_offset(a), 2U);
+  EXPECT_TRUE(table.finish(1));
+}
+
 TEST_F(Leases, released_are_ready_at_once_and_first_and_not_counted) {
   add({});
   add({});
@@ -338,6 +352,15 @@ TEST_F(Leases, of_a_key_that_are_not_due_take_their_place_when_they_are) {
   const auto second_one = take(a);
   EXPECT_EQ(second_one->lease.offset, 2U);
   EXPECT_EQ(table.ack(second_one->lease, now), Settled::done);
+  EXPECT_EQ(take_offset(a), 0U);
+}
+
+TEST_F(Leases, of_a_key_wait_for_one_that_was_tried_before_and_is_not_due) {
+  add({.key = 7, .attempts = 1, .due_ns = now + second});
+  add_keyed(7);
+  EXPECT_FALSE(take(a));
+  now += second;
+  run_out();
   EXPECT_EQ(take_offset(a), 0U);
 }
 

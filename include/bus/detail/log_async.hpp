@@ -4,8 +4,11 @@
 #include <bus/persistence/log.hpp>
 
 #include <cstdint>
+#include <memory>
 
 namespace bus::detail {
+
+class Groups;
 
 /// An append that somebody is told of instead of waiting.
 class Completion {
@@ -21,6 +24,8 @@ class Completion {
 struct LogAccess {
   /// Errors: as `Log::submit`; nothing is completed then.
   static error_code submit(Log& log, const Record& record, Durability durability, Completion& completion) noexcept;
+
+  static const std::shared_ptr<Groups>& groups(Log& log) noexcept;
 
   template <Durability D>
   static Receipt<D> receipt(std::uint64_t offset) noexcept {

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// A group: a log read as a queue, each message by one of its members, until somebody says that it is done.
+//
+//   bus::Group group = bus::Group::open(log, {.name = "indexer", .patterns = {"doc.>"}}).value();
+//   bus::Member worker = group.join().value();
+//   for (;;) {
+//     auto received = worker.receive(16);                       // waits
+//     if (!received) break;
+//     for (bus::Lease& lease : received->leases) {
+//       index(lease.record());
+//       lease.ack();
+//     }
+//   }
+//
+// At least once  A message is leased to one member at a time, and leased again until it is acked, rejected, expired, or
+//                out of attempts. A lease that is dropped without an outcome, as by an exception, is a nack.
+// Durable        What became of messages is written into the log's own commits: an ack is durable with the next of
+// them,
+//                at the latest after `LogOptions::sync_every`, and at once after `Group::sync`. Between an ack and that
+//                a crash has the message delivered again. A second attempt is not made before it is durable that it is
+//                one, so that a message that brings the process down runs out of attempts too.
+// Order          Competing members: none; messages of each principal come about as they were sent. Key-ordered: the
+//                messages with one key are with one member at a time, in order, different keys in parallel.
+// Fair           Members are served from the principals by deficit round robin over bytes, as routes are, among the
+//                messages that have been read ahead.
+// Time           Leases and delays run by the steady clock; a delay outlives the process by the wall, and is never
+// longer
+//                than what was asked for.
+// Threads        All functions from any thread, but those of one Lease. Lifetime: these objects may outlive the log;
+// what
+//                is left of them does nothing then.
+#pragma once
+
+#include <bus/error.hpp>
+#include <bus/persistence/log.hpp>
+#include <bus/persistence/record.hpp>
+#include <bus/routing/options.hpp>
+#include <bus/topic.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bus {
+
+namespace detail {
+class QueueCore;
+}  // namespace detail
+
+/// What a dead letter says of itself: its topic is this and the group's name, and these are headers of it.
+inline constexpr std::string_view dead_prefix = "busbar.dead.";
+inline constexpr std::string_view dead_reason_header = "busbar-dead-reason";
+inline constexpr std::string_view dead_attempts_header = "busbar-dead-attempts";
+inline constexpr std::string_view dead_first_error_header = "busbar-dead-first-error";
+inline constexpr std::string_view dead_last_error_header = "busbar-dead-last-error";
+inline constexpr std::string_view dead_offset_header = "busbar-dead-offset";
+inline constexpr std::string_view dead_topic_header = "busbar-dead-topic";
+
+enum class GroupMode : std::uint8_t {
+  competing = 1,  ///< any member gets any message
+  key_ordered = 2,  ///< messages with one key in order; those without as if competing
+  broadcast = 3,  ///< each member, by its name, gets all
+};
+
+/// Where a group begins that is opened for the first time.
+enum class GroupStart : std::uint8_t { next, oldest };
+
+struct GroupOptions {
+  std::string name;  ///< 1 to `limits::max_name_bytes`; required
+
+  // Of a group that exists already, these must be as they were.
+  GroupMode mode = GroupMode::competing;
+  std::vector<TopicPattern> patterns = {};  ///< none: all topics
+  GroupStart start = GroupStart::next;
+
+  // These may change from opening to opening.
+  std::chrono::nanoseconds visibility = std::chrono::seconds(30);  ///< of a lease, before the message is free again
+  std::chrono::nanoseconds ceiling = std::chrono::minutes(5);  ///< of a lease that is extended
+  std::uint8_t attempts = 5;
+  /// What a nack waits, by attempts; the last one for all that follow.
+  std::vector<std::chrono::nanoseconds> backoff = {std::chrono::milliseconds(100), std::chrono::milliseconds(500),
+                                                   std::chrono::seconds(2), std::chrono::seconds(10),
+                                                   std::chrono::seconds(30)};
+  std::size_t read_ahead = 100'000;  ///< messages that are known and not finished, at most
+  std::size_t read_ahead_bytes = std::size_t{8} << 20;  ///< of payload that is kept in memory for them
+  std::size_t quantum_bytes = 4096;
+  Weights weights = {};
+};
+
+struct MemberOptions {
+  std::string name = {};  ///< in broadcast mode required: who comes back by that name goes on where it was
+  std::uint32_t in_flight_messages = 64;
+  std::uint64_t in_flight_bytes = std::uint64_t{8} << 20;
+};
+
+/// What became of an outcome.
+enum class LeaseOutcome : std::uint8_t {
+  done,
+  stale,  ///< refused: the lease had run out, or has an outcome already
+  dead,  ///< done, and the message has no attempt left: it goes to the dead letters
+  unlogged,  ///< the log takes nothing more: the message comes again when it is opened again
+};
+/// The word for it: "done", "stale", …
+std::string_view to_string(LeaseOutcome outcome) noexcept;
+
+/// A message that is one member's, for a time. Threads: one at a time.
+class [[nodiscard]] Lease {
+ public:
+  Lease(Lease&& other) noexcept = default;
+  Lease& operator=(Lease&& other) noexcept;
+  ~Lease();  ///< without an outcome: `nack`
+
+  const RecordView& record() const noexcept { return record_; }
+  std::uint64_t offset() const noexcept { return record_.offset(); }
+  unsigned attempt() const noexcept { return attempt_; }  ///< 1 for the first
+  std::chrono::steady_clock::time_point deadline() const noexcept { return deadline_; }
+
+  LeaseOutcome ack() noexcept;  ///< it is done
+
+  /// Not by this member: free at once, and the attempt does not count. In key-ordered mode what this member has of the
+  /// same key behind it goes with it, and its leases are stale.
+  LeaseOutcome release() noexcept;
+
+  /// It failed: free again after `delay`, or what the group's backoff says. As `release` for its key.
+  LeaseOutcome nack(std::optional<std::chrono::nanoseconds> delay = {}, std::string_view error = {}) noexcept;
+
+  /// It will never work: to the dead letters at once. Returns: dead, if it is done.
+  LeaseOutcome reject(std::string_view reason) noexcept;
+
+  /// Has it for `by` from now on, if that is longer, at most the ceiling after it was received. Returns: until when;
+  /// nothing if it is stale.
+  std::optional<std::chrono::steady_clock::time_point> extend(std::chrono::nanoseconds by) noexcept;
+
+ private:
+  friend class detail::QueueCore;
+  Lease(std::shared_ptr<detail::QueueCore> queue, RecordView record, std::uint32_t token, std::uint8_t attempt,
+        std::chrono::steady_clock::time_point deadline) noexcept
+      : queue_(std::move(queue)), record_(std::move(record)), token_(token), attempt_(attempt), deadline_(deadline) {}
+  std::shared_ptr<detail::QueueCore> queue_;  // null: it has an outcome
+  RecordView record_;
+  std::uint32_t token_;
+  std::uint8_t attempt_;
+  std::chrono::steady_clock::time_point deadline_;
+};
+
+/// What one `receive` gives.
+struct Received {
+  std::vector<Lease> leases;
+
+  /// Messages that the group will never see, since the last one was told: dropped by retention before they were read,
+  /// or lost with damage.
+  std::uint64_t missed = 0;
+};
+
+/// One who receives. Leases outlive it.
+class Member {
+ public:
+  Member(Member&&) noexcept;
+  Member& operator=(Member&&) noexcept;
+  ~Member();
+
+  /// Up to `most` messages, as many as there are; in key-ordered mode runs of a key. Waits until there is one, or the
+  /// deadline. None are given beyond the member's credits.
+  /// Returns: without leases if the deadline passed, or something was missed.
+  /// Errors: closed; log_read_only; no_space_on_device, if a further attempt could not be noted; those of reading.
+  result<Received> receive(std::size_t most = 1) noexcept;
+  result<Received> receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline) noexcept;
+  result<Received> try_receive(std::size_t most = 1) noexcept;
+
+  /// Acks what this member has on lease at and below `offset`. Returns: how many. Errors: log_read_only; out_of_memory.
+  result<std::size_t> ack_through(std::uint64_t offset) noexcept;
+
+ private:
+  friend class Group;
+  Member(std::shared_ptr<detail::QueueCore> queue, std::uint16_t id) noexcept : queue_(std::move(queue)), id_(id) {}
+  std::shared_ptr<detail::QueueCore> queue_;
+  std::uint16_t id_;
+};
+
+/// What a group has counted since it was opened, and where it stands. In broadcast mode sums over the members.
+struct GroupStats {
+  std::uint64_t floor = 0;  ///< the lowest offset that is not finished
+  std::uint64_t next = 0;  ///< the offset that is read next
+  std::uint64_t ready = 0;
+  std::uint64_t leased = 0;
+  std::uint64_t delayed = 0;
+  std::uint64_t dead = 0;  ///< on their way to the dead letters
+
+  std::uint64_t delivered = 0;  ///< leases given
+  std::uint64_t redelivered = 0;  ///< of these, further attempts
+  std::uint64_t acked = 0;
+  std::uint64_t released = 0;
+  std::uint64_t nacked = 0;
+  std::uint64_t rejected = 0;
+  std::uint64_t ran_out = 0;  ///< leases
+  std::uint64_t stale = 0;  ///< outcomes that were refused
+  std::uint64_t expired = 0;  ///< messages whose time had passed
+  std::uint64_t missed = 0;
+};
+
+class Group {
+ public:
+  /// Opens the group, or makes it. There may be several objects of one group at a time; the options are those of the
+  /// first.
+  /// Errors: invalid_argument, for impossible options, or if the group exists and is another; closed; log_read_only;
+  ///         those of the storage; out_of_memory.
+  static result<Group> open(Log& log, const GroupOptions& options) noexcept;
+
+  Group(Group&&) noexcept;
+  Group& operator=(Group&&) noexcept;
+  ~Group();
+
+  /// Errors: invalid_argument, for a broadcast group without a name, or another with one; closed; out_of_memory; those
+  /// of the storage.
+  result<Member> join(const MemberOptions& options = {}) noexcept;
+
+  /// Makes durable what became of messages so far. Errors: as `Log::sync`.
+  error_code sync() noexcept;
+
+  GroupStats stats() const noexcept;
+
+  /// Forgets the group, and what it owed. Its members receive nothing more.
+  error_code remove() noexcept;
+
+ private:
+  struct Open;
+  explicit Group(std::unique_ptr<Open> open) noexcept;
+  std::unique_ptr<Open> open_;
+};
+
+}  // namespace bus

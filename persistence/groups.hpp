@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// The groups of one log: those that somebody has open, and what the others stand at.
+#pragma once
+
+#include "persistence/group_state.hpp"
+#include "persistence/log_files.hpp"
+#include "persistence/queue_core.hpp"
+
+#include <bus/persistence/group.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace bus::detail {
+
+class LogCore;
+struct GroupsPlace;
+
+/// Threads: any.
+class Groups {
+ public:
+  explicit Groups(LogCore& log) noexcept : log_(&log) {}
+
+  /// Reads again what groups have done from there on, before anything is written.
+  /// Errors: those of the storage; throws std::bad_alloc.
+  error_code recover(const GroupsPlace& place);
+
+  /// Opens a queue, or makes it. `member` is the name of one in broadcast mode.
+  /// Errors: as `Group::open`, and throws std::bad_alloc.
+  result<std::shared_ptr<QueueCore>> open(const GroupOptions& options, std::string_view member);
+
+  /// Errors: as `LogCore::post_items`; throws std::bad_alloc.
+  error_code remove(std::string_view group);
+  void add_to(std::string_view group, GroupStats& stats) const noexcept;
+
+  /// Bodies of snapshot frames; none if there are no groups. Errors: throws std::bad_alloc.
+  std::vector<std::vector<std::byte>> snapshot() const;
+
+  /// Offsets from here on are owed to some group. Returns: nothing if none are.
+  std::optional<std::uint64_t> owed_from() const noexcept;
+
+  /// What the log does before it ends: nothing is leased any more.
+  void close() noexcept;
+
+  /// Errors: closed; as `LogCore::sync`.
+  error_code sync() noexcept;
+
+ private:
+  mutable std::mutex mutex_;
+  LogCore* log_;  // null when it is closed
+  GroupState state_;  // of a queue that is open, what it was when that was done
+  std::map<std::uint32_t, std::shared_ptr<QueueCore>> live_;
+};
+
+}  // namespace bus::detail

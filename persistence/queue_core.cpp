@@ -1,0 +1,648 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "persistence/queue_core.hpp"
+
+#include "persistence/log_core.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <new>
+#include <stdexcept>
+
+namespace bus::detail {
+
+/// Tells a queue that a dead letter is in the log.
+class QueueCore::Burial final : public Completion {
+ public:
+  Burial(std::shared_ptr<QueueCore> queue, std::uint64_t offset) noexcept : queue_(std::move(queue)), offset_(offset) {}
+  void complete(error_code error, std::uint64_t) noexcept override {
+    const std::unique_ptr<Burial> self(this);
+    queue_->buried(offset_, error);
+  }
+
+ private:
+  const std::shared_ptr<QueueCore> queue_;
+  const std::uint64_t offset_;
+};
+
+namespace {
+
+constexpr std::size_t reader_block_bytes = std::size_t{64} << 10;
+constexpr std::size_t most_views = 4096;
+constexpr std::uint64_t worth_a_seek = 4096;  // records
+
+template <class Time>
+std::int64_t in_ns(Time time) noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+LeaseRules rules_of(const GroupOptions& options) {
+  LeaseRules rules{.visibility_ns = options.visibility.count(),
+                   .ceiling_ns = options.ceiling.count(),
+                   .attempts = options.attempts,
+                   .quantum_bytes = options.quantum_bytes,
+                   .weights = options.weights};
+  rules.backoff_ns.clear();
+  for (const std::chrono::nanoseconds step : options.backoff) rules.backoff_ns.push_back(step.count());
+  return rules;
+}
+
+/// Higher is sooner; what says nothing is 0. The table has the highest first.
+std::uint8_t table_priority(std::optional<std::uint8_t> said) noexcept {
+  constexpr std::uint8_t highest = LeaseTable::priorities - 1;
+  return static_cast<std::uint8_t>(highest - std::min(said.value_or(0), highest));
+}
+
+std::uint64_t hash_key(std::string_view key) noexcept {
+  if (key.empty()) return 0;
+  const std::uint64_t hash = std::hash<std::string_view>()(key);
+  return hash == 0 ? 1 : hash;
+}
+
+bool is_dead_topic(std::string_view topic) noexcept { return topic.starts_with(dead_prefix); }
+
+/// Dead letters are read by who asks for them by name.
+bool reads_dead(const std::vector<TopicPattern>& patterns) noexcept {
+  return std::ranges::any_of(patterns, [](const TopicPattern& pattern) { return is_dead_topic(pattern.view()); });
+}
+
+Principal principal_of(const RecordView& record) {
+  auto principal = Principal::parse(record.principal());
+  return principal ? std::move(*principal) : Principal();  // the log took none that is not one
+}
+
+std::string_view cut(std::string_view error) noexcept { return error.substr(0, max_error_bytes); }
+
+}  // namespace
+
+QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state)
+    : window_(options.read_ahead),
+      cache_bytes_(options.read_ahead_bytes),
+      log_(&log),
+      table_(rules_of(options)),
+      state_(std::move(state)),
+      reads_dead_(reads_dead(state_.spec.patterns)),
+      may_have_been_out_(state_.in_use ? log.segments().committed() : 0) {}
+
+std::int64_t QueueCore::now_ns() const noexcept { return in_ns(log_->clock().steady()); }
+std::int64_t QueueCore::wall_ns() const noexcept { return in_ns(log_->clock().wall()); }
+
+void QueueCore::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return;
+  if (use_noted_) {
+    // What is out on lease counts as tried, as nobody can say what becomes of it.
+    table_.for_each([&](const Owed& owed) {
+      if (owed.attempts == 0) return;
+      (void)post([&](GroupItems& items) { items.tried(state_.spec.id, owed.offset, progress_of(owed)); });
+    });
+    // Of what was out when an earlier process ended, some may not have been given again yet.
+    if (floor_locked() >= may_have_been_out_) {
+      (void)post([&](GroupItems& items) { items.used(state_.spec.id, false); });
+    }
+  }
+  log_ = nullptr;
+  reader_.reset();
+  again_.reset();
+  views_.clear();
+}
+
+// --- Members. ---
+
+std::uint16_t QueueCore::join(const MemberOptions& options) {
+  const std::lock_guard lock(mutex_);
+  return table_.join({.messages = options.in_flight_messages, .bytes = options.in_flight_bytes});
+}
+
+void QueueCore::leave(std::uint16_t member) noexcept {
+  const std::lock_guard lock(mutex_);
+  table_.leave(member);
+}
+
+result<Received> QueueCore::receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept try {
+  for (;;) {
+    Batch batch;
+    Received received;
+    std::uint64_t changes = 0;
+    std::uint64_t next = 0;
+    std::optional<Deadline> until;
+    LogCore* log = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      log = log_;
+      if (log == nullptr) return make_error_code(errc::closed);
+      if (log->read_only()) return make_error_code(errc::log_read_only);
+      changes = changes_.load(std::memory_order_seq_cst);
+      const std::int64_t now = now_ns();
+      take_back_late(now);
+      // What is passed over makes room for more.
+      for (std::uint64_t finished = 0; batch.taken.empty();) {
+        if (const error_code error = read_ahead(now)) return error;
+        if (const error_code error = take(member, most, now, batch)) return error;
+        bury_rest();
+        if (std::exchange(finished, stats_.expired + stats_.missed) == stats_.expired + stats_.missed) break;
+      }
+      next = reader_->offset();
+      if (const auto time = table_.next_time()) until = Deadline(std::chrono::nanoseconds(*time));
+      received.missed = std::exchange(missed_untold_, 0);
+    }
+    if (batch.items) {
+      // A further attempt is known to be one before anybody makes it.
+      if (const error_code error = log->wait_items(*batch.items)) {
+        give_back(batch);
+        return error;
+      }
+      const std::lock_guard lock(mutex_);
+      use_noted_ = true;
+    }
+    for (std::size_t i = 0; i < batch.taken.size(); ++i) {
+      const LeaseTable::Taken& taken = batch.taken[i];
+      received.leases.push_back(Lease(shared_from_this(), std::move(batch.records[i]), taken.lease.token, taken.attempt,
+                                      Deadline(std::chrono::nanoseconds(taken.deadline_ns))));
+    }
+    if (!received.leases.empty() || received.missed != 0) return received;
+    if (deadline != nullptr && log->clock().steady() >= *deadline) return received;
+    if (deadline != nullptr) until = until ? std::min(*until, *deadline) : *deadline;
+    log->wait_as_reader(until ? &*until : nullptr, [&] {
+      return changes_.load(std::memory_order_seq_cst) != changes || log->segments().committed() > next;
+    });
+  }
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+/// Leases that have run out, and delays.
+void QueueCore::take_back_late(std::int64_t now) {
+  while (const auto late = table_.next_ran_out(now)) {
+    ++stats_.ran_out;
+    (void)note_error(late->offset, late->attempts, "the lease ran out");
+    if (late->dead) {
+      unburied_[late->offset] = "out of attempts";
+    } else {
+      (void)note_delay(late->offset, late->due_ns, now);
+    }
+  }
+}
+
+/// What could not be sent to the dead letters when it died.
+void QueueCore::bury_rest() {
+  for (auto one = unburied_.begin(); one != unburied_.end();) {
+    const auto record = read(one->first);
+    if (!record) return;
+    if (*record) {
+      if (!bury(**record, tried_[one->first], one->second)) return;
+    } else {
+      miss(one->first);
+    }
+    one = unburied_.erase(one);
+  }
+}
+
+// --- Reading ahead. ---
+
+error_code QueueCore::begin_reading() {
+  std::uint64_t begin = state_.next;
+  if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);
+  auto reader = ReaderCore::make(
+      *log_, {.from = From::offset(begin), .patterns = state_.spec.patterns, .block_bytes = reader_block_bytes});
+  if (!reader) return reader.error();
+  reader_ = std::move(*reader);
+  return {};
+}
+
+error_code QueueCore::read_ahead(std::int64_t now) {
+  if (reader_ == nullptr) {
+    if (const error_code error = begin_reading()) return error;
+  }
+  while (table_.size() < window_) {
+    // Where much is finished that lies in front of `next`, it is passed over.
+    const std::uint64_t at = reader_->offset();
+    if (at < state_.next) {
+      const auto open = state_.open.lower_bound(at);
+      const std::uint64_t wanted = open == state_.open.end() ? state_.next : open->first;
+      state_.open.erase(state_.open.begin(), open);
+      if (wanted > at + worth_a_seek) {
+        if (const error_code error = begin_reading()) return error;
+      }
+    }
+    const auto found = reader_->next();
+    if (!found) return found.error();
+    switch (found->outcome()) {
+      case ReadOutcome::record: add(reader_->record(), now); break;
+      case ReadOutcome::lost:
+      case ReadOutcome::overrun: pass_over(reader_->offset() - found->count(), reader_->offset()); break;
+      default: state_.next = std::max(state_.next, reader_->offset()); return {};
+    }
+    state_.next = std::max(state_.next, reader_->offset());
+    if (reader_->offset() >= state_.next) state_.done.remove_below(state_.next);
+  }
+  return {};
+}
+
+/// Records in `[begin, end)` are gone, in front of which reading has come.
+void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
+  const auto first = state_.open.lower_bound(begin);
+  const auto last = state_.open.lower_bound(end);
+  std::uint64_t owed = static_cast<std::uint64_t>(std::distance(first, last));
+  state_.open.erase(first, last);
+  if (const std::uint64_t fresh = std::max(begin, state_.next); fresh < end) {
+    owed += end - fresh - state_.done.count(fresh, end);
+    state_.ahead.erase(state_.ahead.lower_bound(fresh), state_.ahead.lower_bound(end));
+  }
+  stats_.missed += owed;
+  missed_untold_ += owed;
+  (void)post([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
+}
+
+void QueueCore::add(const RecordView& record, std::int64_t now) {
+  const std::uint64_t offset = record.offset();
+  if (!reads_dead_ && is_dead_topic(record.topic())) return;
+  Progress progress;
+  if (offset < state_.next) {
+    const auto open = state_.open.find(offset);
+    if (open == state_.open.end()) return;
+    progress = std::move(open->second);
+    state_.open.erase(open);
+  } else {
+    if (state_.done.contains(offset)) return;
+    if (const auto ahead = state_.ahead.find(offset); ahead != state_.ahead.end()) {
+      progress = std::move(ahead->second);
+      state_.ahead.erase(ahead);
+    }
+  }
+  const std::int64_t wall = wall_ns();
+  Owed owed{.offset = offset,
+            .key = state_.spec.mode == QueueMode::key_ordered ? hash_key(record.key()) : 0,
+            .priority = table_priority(record.priority()),
+            .attempts = progress.attempts};
+  const std::size_t bytes = record.payload().size() + record.topic().size() + record.key().size() + head_bytes;
+  owed.charge = static_cast<std::uint32_t>(std::min<std::size_t>(bytes, std::numeric_limits<std::uint32_t>::max()));
+  // By the wall, but no later than in the time that was asked for.
+  std::int64_t wait = 0;
+  if (progress.due_ns != 0) {
+    wait = std::min(progress.due_ns - wall, progress.delay_ns);
+  } else if (const auto due = record.due()) {
+    wait = std::min(in_ns(*due) - wall, in_ns(*due) - in_ns(record.time()));
+  }
+  if (wait > 0) owed.due_ns = now + wait;
+  if (const auto expiry = record.expiry()) owed.expires_ns = std::max<std::int64_t>(now + in_ns(*expiry) - wall, 1);
+  table_.add(owed, principal_of(record));
+  if (progress != Progress()) tried_[offset] = std::move(progress);
+  keep(record);
+}
+
+/// Keeps what was read for when it is leased, as long as there is room.
+void QueueCore::keep(const RecordView& record) {
+  if (views_.size() >= most_views || view_bytes_ + record.payload().size() > cache_bytes_) return;
+  if (views_.emplace(record.offset(), record).second) view_bytes_ += record.payload().size();
+}
+
+/// Returns: nothing if it is gone.
+result<std::optional<RecordView>> QueueCore::read(std::uint64_t offset) {
+  if (const auto kept = views_.find(offset); kept != views_.end()) {
+    RecordView record = std::move(kept->second);
+    views_.erase(kept);
+    view_bytes_ -= record.payload().size();
+    return std::optional(std::move(record));
+  }
+  if (again_ == nullptr || again_->offset() > offset || offset - again_->offset() > worth_a_seek) {
+    auto reader = ReaderCore::make(*log_, {.from = From::offset(offset), .block_bytes = reader_block_bytes});
+    if (!reader) return reader.error();
+    again_ = std::move(*reader);
+  }
+  while (again_->offset() <= offset) {
+    const auto found = again_->next();
+    if (!found) return found.error();
+    if (found->outcome() == ReadOutcome::record && again_->record().offset() == offset) {
+      return std::optional(again_->record());
+    }
+    if (found->outcome() == ReadOutcome::end || found->outcome() == ReadOutcome::closed) break;
+  }
+  return std::optional<RecordView>();
+}
+
+// --- Leasing. ---
+
+error_code QueueCore::take(std::uint16_t member, std::size_t most, std::int64_t now, Batch& batch) {
+  LeaseTable::Taken taken;
+  while (batch.taken.size() < most) {
+    const LeaseTable::Take took = table_.take(member, now, taken);
+    if (took == LeaseTable::Take::nothing || took == LeaseTable::Take::no_credit) break;
+    if (const error_code error = take_one(took, taken, batch)) return error;
+    if (took == LeaseTable::Take::dead) continue;
+    // What follows it with its key goes with it.
+    const LeaseName first = taken.lease;
+    while (took == LeaseTable::Take::leased && batch.taken.size() < most) {
+      const LeaseTable::Take more = table_.take_same_key(first, now, taken);
+      if (more == LeaseTable::Take::nothing || more == LeaseTable::Take::no_credit) break;
+      if (const error_code error = take_one(more, taken, batch)) return error;
+    }
+  }
+  return note_attempts(batch);
+}
+
+error_code QueueCore::take_one(LeaseTable::Take took, const LeaseTable::Taken& taken, Batch& batch) {
+  const std::uint64_t offset = taken.lease.offset;
+  if (took == LeaseTable::Take::expired) {
+    ++stats_.expired;
+    forget(offset);
+    return {};
+  }
+  if (took == LeaseTable::Take::dead) {
+    unburied_[offset] = "out of attempts";
+    return {};
+  }
+  auto record = read(offset);
+  if (!record || !*record) {
+    if (!record) {
+      (void)table_.release(taken.lease, now_ns());
+      return record.error();
+    }
+    miss(offset);
+    return {};
+  }
+  batch.taken.push_back(taken);
+  batch.records.push_back(std::move(**record));
+  ++stats_.delivered;
+  if (taken.attempt > 1) ++stats_.redelivered;
+  return {};
+}
+
+/// Says in the log which of them are not the first attempt, or may not be; and once, that there will be leases.
+error_code QueueCore::note_attempts(Batch& batch) {
+  const auto note = [&](auto&& add) {
+    const auto number = post(add);
+    if (number) batch.items = *number;
+    return number ? error_code() : number.error();
+  };
+  const auto give_up = [&](error_code error) {
+    for (const LeaseTable::Taken& one : batch.taken) (void)table_.release(one.lease, now_ns());
+    return error;
+  };
+  if (!batch.taken.empty() && !use_noted_) {
+    const error_code error = note([&](GroupItems& items) { items.used(state_.spec.id, true); });
+    if (error) return give_up(error);
+  }
+  for (const LeaseTable::Taken& taken : batch.taken) {
+    if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;
+    Progress& progress = tried_[taken.lease.offset];
+    progress.attempts = taken.attempt;
+    progress.due_ns = progress.delay_ns = 0;
+    const error_code error =
+        note([&](GroupItems& items) { items.tried(state_.spec.id, taken.lease.offset, progress); });
+    if (error) return give_up(error);
+  }
+  return {};
+}
+
+void QueueCore::give_back(Batch& batch) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return;
+  for (const LeaseTable::Taken& taken : batch.taken) (void)table_.release(taken.lease, now_ns());
+}
+
+// --- Outcomes. ---
+
+/// Damage or retention has it: nobody will ever see it.
+void QueueCore::miss(std::uint64_t offset) noexcept {
+  ++stats_.missed;
+  ++missed_untold_;
+  (void)table_.finish(offset);
+  forget(offset);
+}
+
+/// The message is finished: the log is to know, and nothing of it is kept.
+void QueueCore::forget(std::uint64_t offset) noexcept {
+  (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });
+  tried_.erase(offset);
+  const auto kept = views_.find(offset);
+  if (kept == views_.end()) return;
+  view_bytes_ -= kept->second.payload().size();
+  views_.erase(kept);
+}
+
+template <class Add>
+result<std::uint64_t> QueueCore::post(Add&& add) noexcept {
+  return log_->post_items(add);
+}
+
+/// Whoever waits looks again.
+void QueueCore::made_ready() noexcept {
+  changes_.fetch_add(1, std::memory_order_seq_cst);
+  log_->wake_readers();
+}
+
+const Progress& QueueCore::note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error) {
+  Progress& progress = tried_[offset];
+  progress.attempts = attempts;
+  progress.last_error = cut(error);
+  if (progress.first_error.empty()) progress.first_error = progress.last_error;
+  return progress;
+}
+
+/// The message waits until `due_ns`, by the wall too.
+LeaseOutcome QueueCore::note_delay(std::uint64_t offset, std::int64_t due_ns, std::int64_t now) noexcept {
+  Progress& progress = tried_.find(offset)->second;
+  progress.delay_ns = std::max<std::int64_t>(due_ns - now, 0);
+  progress.due_ns = progress.delay_ns == 0 ? 0 : wall_ns() + progress.delay_ns;
+  const auto number = post([&](GroupItems& items) { items.tried(state_.spec.id, offset, progress); });
+  return number ? LeaseOutcome::done : LeaseOutcome::unlogged;
+}
+
+// --- Dead letters. ---
+
+/// Sends a copy to the dead letters; the same record says that the message is finished.
+/// Returns: false if that is to be tried again.
+bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept try {
+  const std::string attempts = std::to_string(progress.attempts);
+  const std::string offset = std::to_string(dead.offset());
+  std::vector<Header> headers{{dead_reason_header, cut(reason)},
+                              {dead_attempts_header, attempts},
+                              {dead_first_error_header, progress.first_error},
+                              {dead_last_error_header, progress.last_error},
+                              {dead_offset_header, offset},
+                              {dead_topic_header, dead.topic()}};
+  const std::size_t own = headers.size();
+  dead.for_each_header([&](const Header& header) { headers.push_back(header); });
+  Record record{.topic = Topic::parse(std::string(dead_prefix) + state_.spec.group).value(),
+                .principal = principal_of(dead),
+                .payload = dead.payload(),
+                .key = dead.key(),
+                .headers = headers,
+                .source = dead.source(),
+                .correlation = dead.correlation(),
+                .trace = dead.trace(),
+                .terminal = dead.terminal(),
+                .schema = dead.schema(),
+                .schema_version = dead.schema_version()};
+  const Settles settles{.queue = state_.spec.id, .offset = dead.offset()};
+  auto burial = std::make_unique<Burial>(shared_from_this(), dead.offset());
+  const auto send = [&] {
+    return log_->hand_over({&record, 1}, Durability::interval, false, nullptr, burial.get(), settles);
+  };
+  auto ticket = send();
+  if (!ticket && ticket.error() == errc::name_invalid) {  // its headers leave no room for these
+    record.headers = std::span(headers).first(own);
+    ticket = send();
+  }
+  if (ticket) (void)burial.release();
+  return ticket.has_value();
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+void QueueCore::buried(std::uint64_t offset, error_code error) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return;
+  if (!error) {
+    (void)table_.finish(offset);
+    tried_.erase(offset);
+    made_ready();
+    return;
+  }
+  try {
+    unburied_[offset] = "out of attempts";
+  } catch (const std::bad_alloc&) {
+    // It stays with the dead, and is buried when the log is opened again.
+  }
+}
+
+LeaseOutcome QueueCore::ack(const LeaseName& lease) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr || log_->read_only()) return LeaseOutcome::unlogged;
+  if (table_.ack(lease, now_ns()) == LeaseTable::Settled::stale) {
+    ++stats_.stale;
+    return LeaseOutcome::stale;
+  }
+  ++stats_.acked;
+  forget(lease.offset);
+  made_ready();  // the next one with its key, or one for which there was no room
+  return LeaseOutcome::done;
+}
+
+LeaseOutcome QueueCore::release(const LeaseName& lease) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return LeaseOutcome::unlogged;
+  if (table_.release(lease, now_ns()) == LeaseTable::Settled::stale) {
+    ++stats_.stale;
+    return LeaseOutcome::stale;
+  }
+  ++stats_.released;
+  made_ready();
+  return LeaseOutcome::done;
+}
+
+LeaseOutcome QueueCore::nack(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
+                             std::optional<std::chrono::nanoseconds> delay, std::string_view error) noexcept try {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return LeaseOutcome::unlogged;
+  const std::int64_t now = now_ns();
+  std::optional<std::int64_t> delay_ns;
+  if (delay) delay_ns = std::max<std::int64_t>(delay->count(), 0);
+  const auto settled = table_.nack(lease, now, delay_ns);
+  if (settled == LeaseTable::Settled::stale) {
+    ++stats_.stale;
+    return LeaseOutcome::stale;
+  }
+  ++stats_.nacked;
+  const Progress& progress = note_error(lease.offset, attempts, error.empty() ? "nack" : error);
+  if (settled == LeaseTable::Settled::dead) {
+    made_ready();
+    if (!bury(record, progress, "out of attempts")) unburied_[lease.offset] = "out of attempts";
+    return LeaseOutcome::dead;
+  }
+  const LeaseOutcome noted = note_delay(lease.offset, table_.due(lease.offset).value_or(now), now);
+  made_ready();
+  return noted;
+} catch (const std::bad_alloc&) {
+  return LeaseOutcome::done;  // its error is not told
+}
+
+LeaseOutcome QueueCore::reject(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
+                               std::string_view reason) noexcept try {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr || log_->read_only()) return LeaseOutcome::unlogged;
+  if (table_.reject(lease, now_ns()) == LeaseTable::Settled::stale) {
+    ++stats_.stale;
+    return LeaseOutcome::stale;
+  }
+  ++stats_.rejected;
+  made_ready();
+  if (!bury(record, note_error(lease.offset, attempts, reason), reason)) unburied_[lease.offset] = cut(reason);
+  return LeaseOutcome::dead;
+} catch (const std::bad_alloc&) {
+  return LeaseOutcome::dead;  // it is buried when memory is to be had
+}
+
+std::optional<QueueCore::Deadline> QueueCore::extend(const LeaseName& lease, std::chrono::nanoseconds by) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return std::nullopt;
+  const auto until = table_.extend(lease, now_ns(), std::max<std::int64_t>(by.count(), 0));
+  if (until) return Deadline(std::chrono::nanoseconds(*until));
+  ++stats_.stale;
+  return std::nullopt;
+}
+
+result<std::size_t> QueueCore::ack_through(std::uint16_t member, std::uint64_t offset) noexcept try {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return make_error_code(errc::closed);
+  if (log_->read_only()) return make_error_code(errc::log_read_only);
+  std::vector<std::uint64_t> acked;
+  table_.ack_through(member, offset, now_ns(), acked);
+  for (const std::uint64_t one : acked) forget(one);
+  stats_.acked += acked.size();
+  made_ready();
+  return acked.size();
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+// --- Where it stands. ---
+
+QueueState QueueCore::state() const {
+  const std::lock_guard lock(mutex_);
+  QueueState state = state_;  // also of one that is closed: the last commits may begin a segment
+  table_.for_each([&](const Owed& owed) { state.open[owed.offset] = progress_of(owed); });
+  return state;
+}
+
+Progress QueueCore::progress_of(const Owed& owed) const {
+  Progress progress;
+  if (const auto tried = tried_.find(owed.offset); tried != tried_.end()) progress = tried->second;
+  progress.attempts = owed.attempts;
+  return progress;
+}
+
+std::uint64_t QueueCore::floor() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return floor_locked();
+}
+
+std::uint64_t QueueCore::floor_locked() const noexcept {
+  std::uint64_t floor = state_.next;
+  if (!state_.open.empty()) floor = std::min(floor, state_.open.begin()->first);
+  return std::min(floor, table_.floor().value_or(floor));
+}
+
+void QueueCore::add_to(GroupStats& stats) const noexcept {
+  const std::uint64_t floor = this->floor();
+  const std::lock_guard lock(mutex_);
+  stats.floor = std::min(stats.floor, floor);
+  stats.next = std::max(stats.next, state_.next);
+  stats.ready += table_.ready();
+  stats.leased += table_.leased();
+  stats.delayed += table_.delayed();
+  stats.dead += table_.dead();
+  stats.delivered += stats_.delivered;
+  stats.redelivered += stats_.redelivered;
+  stats.acked += stats_.acked;
+  stats.released += stats_.released;
+  stats.nacked += stats_.nacked;
+  stats.rejected += stats_.rejected;
+  stats.ran_out += stats_.ran_out;
+  stats.stale += stats_.stale;
+  stats.expired += stats_.expired;
+  stats.missed += stats_.missed;
+}
+
+}  // namespace bus::detail

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// One queue of a log: a group, or one member of a group in broadcast mode. Puts together what a lease table decides, a
+// reader that goes ahead of it, and the items that say in the log what became of messages.
+//
+// Under its lock nothing waits for a commit: whoever commits asks for `state` when a segment begins.
+#pragma once
+
+#include "persistence/group_state.hpp"
+#include "persistence/lease_table.hpp"
+#include "persistence/log_reader.hpp"
+
+#include <bus/options.hpp>
+#include <bus/persistence/group.hpp>
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bus::detail {
+
+class LogCore;
+
+/// Threads: any.
+class QueueCore : public std::enable_shared_from_this<QueueCore> {
+ public:
+  using Deadline = std::chrono::steady_clock::time_point;
+
+  /// Errors: throws std::bad_alloc.
+  QueueCore(LogCore& log, const GroupOptions& options, QueueState state);
+
+  // --- Members. ---
+
+  /// Errors: throws std::bad_alloc, std::length_error.
+  std::uint16_t join(const MemberOptions& options);
+  void leave(std::uint16_t member) noexcept;
+
+  /// `deadline`: nullptr waits as long as it takes.
+  result<Received> receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept;
+  result<std::size_t> ack_through(std::uint16_t member, std::uint64_t offset) noexcept;
+
+  // --- Outcomes. ---
+
+  LeaseOutcome ack(const LeaseName& lease) noexcept;
+  LeaseOutcome release(const LeaseName& lease) noexcept;
+  LeaseOutcome nack(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
+                    std::optional<std::chrono::nanoseconds> delay, std::string_view error) noexcept;
+  LeaseOutcome reject(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
+                      std::string_view reason) noexcept;
+  std::optional<Deadline> extend(const LeaseName& lease, std::chrono::nanoseconds by) noexcept;
+
+  // --- Where it stands. ---
+
+  /// Errors: throws std::bad_alloc.
+  QueueState state() const;
+  /// What is at and behind it is owed.
+  std::uint64_t floor() const noexcept;
+  void add_to(GroupStats& stats) const noexcept;
+  const QueueSpec& spec() const noexcept { return state_.spec; }
+
+  /// Nothing is given or taken any more.
+  void close() noexcept;
+
+ private:
+  class Burial;
+
+  /// What one `receive` has leased.
+  struct Batch {
+    std::vector<LeaseTable::Taken> taken;
+    std::vector<RecordView> records;
+    std::optional<std::uint64_t> items;  // to be durable before anybody gets it
+  };
+
+  std::int64_t now_ns() const noexcept;
+  std::uint64_t floor_locked() const noexcept;
+  std::int64_t wall_ns() const noexcept;
+  void take_back_late(std::int64_t now_ns);
+  void bury_rest();
+  void pass_over(std::uint64_t begin, std::uint64_t end);
+  error_code read_ahead(std::int64_t now_ns);
+  error_code begin_reading();
+  void add(const RecordView& record, std::int64_t now_ns);
+  void keep(const RecordView& record);
+  error_code take(std::uint16_t member, std::size_t most, std::int64_t now_ns, Batch& batch);
+  error_code take_one(LeaseTable::Take took, const LeaseTable::Taken& taken, Batch& batch);
+  error_code note_attempts(Batch& batch);
+  void give_back(Batch& batch) noexcept;
+  result<std::optional<RecordView>> read(std::uint64_t offset);
+  void forget(std::uint64_t offset) noexcept;
+  void miss(std::uint64_t offset) noexcept;
+  template <class Add>
+  result<std::uint64_t> post(Add&& add) noexcept;
+  void made_ready() noexcept;
+  const Progress& note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error);
+  LeaseOutcome note_delay(std::uint64_t offset, std::int64_t due_ns, std::int64_t now_ns) noexcept;
+  bool bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept;
+  void buried(std::uint64_t offset, error_code error) noexcept;
+  Progress progress_of(const Owed& owed) const;
+
+  const std::size_t window_;
+  const std::size_t cache_bytes_;
+  LogCore* log_;  // null when it is closed
+  mutable std::mutex mutex_;
+  LeaseTable table_;
+
+  // What is not in the table yet: `state_.open` in front of `state_.next`, and what is at and behind it.
+  QueueState state_;
+  std::unique_ptr<ReaderCore> reader_;  // made when somebody receives
+  std::unique_ptr<ReaderCore> again_;   // reads what is not kept any more
+  boost::unordered_flat_map<std::uint64_t, RecordView> views_;  // of messages in the table
+  std::size_t view_bytes_ = 0;
+  std::map<std::uint64_t, Progress> tried_;     // of messages in the table that failed
+  std::map<std::uint64_t, std::string> unburied_;  // dead, and not sent to the dead letters yet: why
+  std::atomic<std::uint64_t> changes_{0};    // that may have made something ready
+  const bool reads_dead_;
+  const std::uint64_t may_have_been_out_;  // what is in front, when the process ended that had it
+  bool use_noted_ = false;  // it is durable that there are leases
+  std::uint64_t missed_untold_ = 0;
+  GroupStats stats_;
+};
+
+}  // namespace bus::detail

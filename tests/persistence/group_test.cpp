@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// Groups as a program uses them, on a simulated disk: the laws LOG-7 to LOG-10.
+#include <bus/persistence/group.hpp>
+#include <bus/persistence/log.hpp>
+
+#include "simulation/sim_disk.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace bus {
+namespace {
+
+using simulation::SimDisk;
+using namespace std::chrono_literals;
+namespace sys = boost::system::errc;
+
+constexpr std::uint64_t segment_bytes = std::uint64_t{256} << 10;
+
+/// Both clocks, as a test sets them.
+class TestClock final : public Clock {
+ public:
+  std::chrono::system_clock::time_point wall() const noexcept override {
+    return std::chrono::system_clock::time_point(std::chrono::nanoseconds(wall_ns.load()));
+  }
+  std::chrono::steady_clock::time_point steady() const noexcept override {
+    return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(steady_ns.load()));
+  }
+  void advance(std::chrono::nanoseconds time) {
+    wall_ns += time.count();
+    steady_ns += time.count();
+  }
+  std::atomic<std::int64_t> wall_ns{1'700'000'000'000'000'000};
+  std::atomic<std::int64_t> steady_ns{1'000'000'000'000};
+};
+
+using Texts = std::vector<std::string>;
+
+class Groups : public testing::Test {
+ protected:
+  void open() {
+    member.reset();
+    group.reset();
+    log.reset();
+    options.clock = &clock;
+    auto opened = Log::open(disk.mount(), options);
+    ASSERT_TRUE(opened) << opened.error().message();
+    log.emplace(std::move(*opened));
+  }
+  void crash(const simulation::CrashOptions& how = {}) {
+    disk.crash(how);
+    open();
+  }
+  void join(const GroupOptions& of, const MemberOptions& as = {}) {
+    member.reset();
+    auto made = Group::open(*log, of);
+    ASSERT_TRUE(made) << made.error().message();
+    group.emplace(std::move(*made));
+    auto joined = group->join(as);
+    ASSERT_TRUE(joined) << joined.error().message();
+    member.emplace(std::move(*joined));
+  }
+  void append(std::string_view text, const Record& like = {}) {
+    Record record = like;
+    if (record.topic.empty()) record.topic = "work";
+    record.payload = as_payload(text);
+    ASSERT_TRUE(log->append(record));
+  }
+  std::vector<Lease> receive(std::size_t most = 100) {
+    auto received = member->try_receive(most);
+    EXPECT_TRUE(received) << received.error().message();
+    if (!received) return {};
+    missed += received->missed;
+    return std::move(received->leases);
+  }
+  static Texts texts(const std::vector<Lease>& leases) {
+    Texts texts;
+    for (const Lease& lease : leases) texts.emplace_back(lease.record().text());
+    return texts;
+  }
+  /// Receives all there is, and acks it.
+  Texts finish() {
+    Texts all;
+    for (;;) {
+      auto leases = receive();
+      if (leases.empty()) return all;
+      for (const std::string& text : texts(leases)) all.push_back(text);
+      for (Lease& lease : leases) EXPECT_EQ(lease.ack(), LeaseOutcome::done);
+    }
+  }
+  /// What stands in the log on the topic.
+  std::vector<RecordView> on_topic(const char* pattern) {
+    LogReader reader = log->read({.patterns = {TopicPattern::parse(pattern).value()}}).value();
+    std::vector<RecordView> found;
+    while (reader.next()->outcome() == ReadOutcome::record) found.push_back(reader.record());
+    return found;
+  }
+
+  TestClock clock;
+  SimDisk disk{1};
+  LogOptions options = [] {
+    LogOptions small;
+    small.segment_bytes = segment_bytes;
+    small.uncommitted_bytes = std::size_t{256} << 10;
+    small.spare_segments = 0;
+    return small;
+  }();
+  std::optional<Log> log;
+  std::optional<Group> group;
+  std::optional<Member> member;
+  std::uint64_t missed = 0;
+};
+
+const GroupOptions workers{.name = "workers", .start = GroupStart::oldest};
+
+TEST_F(Groups, give_each_message_once_and_remember_what_was_acked) {
+  open();
+  join(workers);
+  for (const char* text : {"a", "b", "c"}) append(text);
+  auto leases = receive(2);
+  EXPECT_EQ(texts(leases), (Texts{"a", "b"}));
+  EXPECT_EQ(leases[0].attempt(), 1U);
+  EXPECT_EQ(leases[0].ack(), LeaseOutcome::done);
+  EXPECT_EQ(leases[0].ack(), LeaseOutcome::stale);
+  EXPECT_EQ(texts(receive()), (Texts{"c"}));  // and drops it
+  EXPECT_TRUE(receive().empty());
+  leases.clear();
+  open();
+  join(workers);
+  clock.advance(1h);
+  EXPECT_EQ(finish(), (Texts{"b", "c"}));
+  open();
+  join(workers);
+  EXPECT_TRUE(receive().empty());
+  EXPECT_EQ(group->stats().floor, log->next_offset());
+}
+
+TEST_F(Groups, begin_where_they_were_told) {
+  open();
+  append("old");
+  join({.name = "late"});
+  append("new");
+  EXPECT_EQ(finish(), (Texts{"new"}));
+  join({.name = "early", .start = GroupStart::oldest});
+  EXPECT_EQ(finish(), (Texts{"old", "new"}));
+  join({.name = "some", .patterns = {"agent.>"}, .start = GroupStart::oldest});
+  append("other");
+  append("mine", {.topic = "agent.x"});
+  EXPECT_EQ(finish(), (Texts{"mine"}));
+  EXPECT_EQ(Group::open(*log, {.name = "some", .patterns = {"user.>"}}).error(), sys::invalid_argument);
+  EXPECT_EQ(Group::open(*log, {.name = ""}).error(), sys::invalid_argument);
+  EXPECT_EQ(Group::open(*log, {.name = "x", .attempts = 0}).error(), sys::invalid_argument);
+}
+
+TEST_F(Groups, LOG_7_what_was_not_acked_comes_again_after_a_crash_at_any_instant) {
+  for (std::uint64_t calls = 1;; ++calls) {
+    SCOPED_TRACE(calls);
+    member.reset();
+    group.reset();
+    log.reset();
+    SimDisk fresh(calls);
+    const auto open_it = [&] {
+      options.clock = &clock;
+      log.emplace(Log::open(fresh.mount(), options).value());
+      join(workers);
+    };
+    open_it();
+    std::set<std::string> sent;
+    for (int i = 0; i < 20; ++i) {
+      append(std::to_string(i));
+      sent.insert(std::to_string(i));
+    }
+    ASSERT_FALSE(group->sync());
+    fresh.power_off_after(calls);
+    std::set<std::string> acked_durably;
+    std::set<std::string> acked;
+    for (int round = 0; round < 5; ++round) {
+      auto received = member->try_receive(4);
+      if (!received) break;
+      for (Lease& lease : received->leases) {
+        const std::string text(lease.record().text());
+        if (lease.ack() == LeaseOutcome::done) acked.insert(text);
+      }
+      if (group->sync()) break;
+      acked_durably = acked;
+    }
+    const bool through = !fresh.power_is_off();
+    fresh.crash();
+    member.reset();
+    group.reset();
+    log.reset();
+    open_it();
+    clock.advance(1h);
+    std::set<std::string> again;
+    for (const std::string& text : finish()) again.insert(text);
+    for (const std::string& text : sent) {
+      EXPECT_TRUE(acked.contains(text) || again.contains(text)) << text << " is lost";
+      EXPECT_FALSE(acked_durably.contains(text) && again.contains(text)) << text << " was acked";
+    }
+    member.reset();
+    group.reset();
+    log.reset();
+    if (through) break;
+  }
+}
+
+TEST_F(Groups, LOG_7_a_message_that_brings_the_process_down_runs_out_of_attempts) {
+  open();
+  join(workers);
+  append("poison");
+  ASSERT_FALSE(group->sync());
+  unsigned last = 0;
+  for (int life = 0; life < 10; ++life) {
+    const auto leases = receive();
+    if (leases.empty()) break;
+    EXPECT_LE(leases[0].attempt(), 5U);
+    EXPECT_GE(leases[0].attempt(), last);
+    last = leases[0].attempt();
+    disk.crash({.keep = 0.0});
+    open();
+    clock.advance(1h);
+    join(workers);
+  }
+  EXPECT_TRUE(receive().empty());
+  ASSERT_FALSE(group->sync());
+  const auto dead = on_topic("busbar.dead.workers");
+  ASSERT_EQ(dead.size(), 1U);
+  EXPECT_EQ(dead[0].text(), "poison");
+}
+
+TEST_F(Groups, LOG_8_a_late_ack_is_refused) {
+  open();
+  join(workers);
+  append("slow");
+  auto late = receive();
+  clock.advance(30s);
+  EXPECT_EQ(late[0].ack(), LeaseOutcome::stale);
+  EXPECT_TRUE(receive().empty()) << "it waits for its backoff";
+  clock.advance(100ms);
+  auto again = receive();
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].attempt(), 2U);
+  const auto until = again[0].extend(1min);
+  EXPECT_EQ(until, clock.steady() + 1min);
+  EXPECT_EQ(again[0].deadline(), until);
+  clock.advance(59s);
+  EXPECT_EQ(again[0].ack(), LeaseOutcome::done);
+  const GroupStats stats = group->stats();
+  EXPECT_EQ(stats.ran_out, 1U);
+  EXPECT_EQ(stats.stale, 1U);
+  EXPECT_EQ(stats.redelivered, 1U);
+}
+
+TEST_F(Groups, nack_what_is_dropped_and_release_what_is_not_theirs) {
+  open();
+  join(workers);
+  append("a");
+  {
+    const auto dropped = receive();
+  }
+  EXPECT_TRUE(receive().empty());
+  clock.advance(100ms);
+  auto again = receive();
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].attempt(), 2U);
+  EXPECT_EQ(again[0].release(), LeaseOutcome::done);
+  again = receive();
+  ASSERT_EQ(again.size(), 1U);
+  EXPECT_EQ(again[0].attempt(), 2U);
+  EXPECT_EQ(again[0].nack(7s), LeaseOutcome::done);
+  clock.advance(7s - 1ns);
+  EXPECT_TRUE(receive().empty());
+  clock.advance(1ns);
+  EXPECT_EQ(receive().size(), 1U);
+}
+
+TEST_F(Groups, LOG_10_delays_outlive_the_process_and_are_never_longer_than_asked_for) {
+  open();
+  join(workers);
+  append("a");
+  append("later", {.topic = "work", .due = clock.wall() + 1h});
+  EXPECT_EQ(receive()[0].nack(10min), LeaseOutcome::done);
+  ASSERT_FALSE(group->sync());
+  clock.wall_ns -= std::chrono::nanoseconds(100h).count();  // somebody sets it
+  crash();
+  join(workers);
+  EXPECT_TRUE(receive().empty());
+  clock.advance(10min);
+  EXPECT_EQ(finish(), (Texts{"a"}));
+  clock.advance(50min);
+  EXPECT_EQ(finish(), (Texts{"later"}));
+}
+
+TEST_F(Groups, pass_over_what_has_expired) {
+  open();
+  join(workers);
+  append("stale", {.topic = "work", .expiry = clock.wall() + 1s});
+  append("fresh", {.topic = "work", .expiry = clock.wall() + 1h});
+  clock.advance(2s);
+  EXPECT_EQ(finish(), (Texts{"fresh"}));
+  EXPECT_EQ(group->stats().expired, 1U);
+  open();
+  join(workers);
+  EXPECT_TRUE(receive().empty());
+}
+
+// --- Dead letters. ---
+
+std::string header(const RecordView& record, std::string_view name) {
+  std::string found;
+  record.for_each_header([&](const Header& one) {
+    if (one.name == name) found = one.value;
+  });
+  return found;
+}
+
+TEST_F(Groups, send_what_is_rejected_or_out_of_attempts_to_the_dead_letters) {
+  open();
+  join(workers);
+  const std::vector<Header> headers{{"mine", "yes"}};
+  append("bad", {.topic = "work", .principal = "agent.x", .key = "k", .headers = headers});
+  append("poison");
+  auto leases = receive();
+  ASSERT_EQ(leases.size(), 2U);
+  EXPECT_EQ(leases[0].reject("cannot be parsed"), LeaseOutcome::dead);
+  EXPECT_EQ(leases[1].nack({}, "first"), LeaseOutcome::done);
+  for (int attempt = 2; attempt <= 5; ++attempt) {
+    clock.advance(1h);
+    auto again = receive();
+    ASSERT_EQ(again.size(), 1U) << attempt;
+    EXPECT_EQ(again[0].nack({}, "error " + std::to_string(attempt)),
+              attempt == 5 ? LeaseOutcome::dead : LeaseOutcome::done);
+  }
+  clock.advance(1h);
+  EXPECT_TRUE(receive().empty());
+  ASSERT_FALSE(group->sync());
+  const auto dead = on_topic("busbar.dead.*");
+  ASSERT_EQ(dead.size(), 2U);
+  EXPECT_EQ(dead[0].text(), "bad");
+  EXPECT_EQ(dead[0].principal(), "agent.x");
+  EXPECT_EQ(dead[0].key(), "k");
+  EXPECT_EQ(header(dead[0], "mine"), "yes");
+  EXPECT_EQ(header(dead[0], dead_reason_header), "cannot be parsed");
+  EXPECT_EQ(header(dead[0], dead_attempts_header), "1");
+  EXPECT_EQ(header(dead[0], dead_offset_header), "0");
+  EXPECT_EQ(header(dead[0], dead_topic_header), "work");
+  EXPECT_EQ(header(dead[1], dead_reason_header), "out of attempts");
+  EXPECT_EQ(header(dead[1], dead_attempts_header), "5");
+  EXPECT_EQ(header(dead[1], dead_first_error_header), "first");
+  EXPECT_EQ(header(dead[1], dead_last_error_header), "error 5");
+  EXPECT_TRUE(receive().empty());
+  EXPECT_EQ(group->stats().dead, 0U);
+  EXPECT_EQ(group->stats().floor, log->next_offset());
+  // They are read like any topic, by those who ask for them.
+  join({.name = "undertaker", .patterns = {"busbar.dead.workers"}, .start = GroupStart::oldest});
+  EXPECT_EQ(finish(), (Texts{"bad", "poison"}));
+}
+
+TEST_F(Groups, bury_each_dead_message_once_wherever_a_crash_strikes) {
+  for (std::uint64_t calls = 0;; ++calls) {
+    SCOPED_TRACE(calls);
+    member.reset();
+    group.reset();
+    log.reset();
+    SimDisk fresh(1000 + calls);
+    options.clock = &clock;
+    log.emplace(Log::open(fresh.mount(), options).value());
+    join(workers);
+    for (int i = 0; i < 5; ++i) append(std::to_string(i));
+    ASSERT_FALSE(group->sync());
+    fresh.power_off_after(calls);
+    if (auto received = member->try_receive(5)) {
+      for (Lease& lease : received->leases) (void)lease.reject("no");
+      (void)group->sync();
+    }
+    const bool through = !fresh.power_is_off();
+    fresh.crash();
+    member.reset();
+    group.reset();
+    log.reset();
+    log.emplace(Log::open(fresh.mount(), options).value());
+    join(workers);
+    clock.advance(1h);
+    for (Lease& lease : receive()) EXPECT_EQ(lease.reject("no"), LeaseOutcome::dead);
+    ASSERT_FALSE(group->sync());
+    EXPECT_TRUE(receive().empty());
+    std::multiset<std::string> dead;
+    for (const RecordView& record : on_topic("busbar.dead.*")) dead.emplace(record.text());
+    EXPECT_EQ(dead, (std::multiset<std::string>{"0", "1", "2", "3", "4"}));
+    member.reset();
+    group.reset();
+    log.reset();
+    if (through) break;
+  }
+}
+
+// --- Modes. ---
+
+TEST_F(Groups, keep_the_order_of_each_key) {
+  open();
+  join({.name = "keyed", .mode = GroupMode::key_ordered, .start = GroupStart::oldest});
+  Member other = group->join().value();
+  for (const char* text : {"a1", "b1", "a2", "a3", "b2"}) append(text, {.topic = "work", .key = {text, 1}});
+  append("no key");
+  append("nor this");
+  auto mine = receive(3);
+  EXPECT_EQ(texts(mine), (Texts{"a1", "a2", "a3"})) << "a run of a key";
+  auto others = std::move(other.try_receive(100)->leases);
+  EXPECT_EQ(texts(others), (Texts{"b1", "b2", "no key", "nor this"}));
+  append("a4", {.topic = "work", .key = "a"});
+  EXPECT_TRUE(other.try_receive(100)->leases.empty()) << "the key is with somebody";
+  EXPECT_EQ(mine[0].ack(), LeaseOutcome::done);
+  EXPECT_EQ(mine[1].nack(0s), LeaseOutcome::done);
+  EXPECT_EQ(mine[2].ack(), LeaseOutcome::stale) << "it would have overtaken";
+  EXPECT_EQ(texts(other.try_receive(100)->leases), (Texts{"a2", "a3", "a4"}));
+}
+
+TEST_F(Groups, broadcast_to_each_member_by_its_name) {
+  open();
+  GroupOptions all{.name = "all", .mode = GroupMode::broadcast, .start = GroupStart::oldest};
+  append("a");
+  join(all, {.name = "one"});
+  EXPECT_EQ(group->join().error(), sys::invalid_argument);
+  Member two = group->join({.name = "two"}).value();
+  append("b");
+  EXPECT_EQ(finish(), (Texts{"a", "b"}));
+  EXPECT_EQ(texts(two.try_receive(1)->leases), (Texts{"a"}));
+  open();
+  clock.advance(1h);
+  join(all, {.name = "one"});
+  EXPECT_TRUE(receive().empty());
+  join(all, {.name = "two"});
+  EXPECT_EQ(finish(), (Texts{"a", "b"}));
+}
+
+// --- Segments come and go. ---
+
+TEST_F(Groups, LOG_9_retention_leaves_what_they_owe) {
+  options.retention.records = 10;
+  options.timer = 1ms;
+  open();
+  join(workers);
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 4) append(payload);
+  EXPECT_EQ(log->first_offset(), 0U);
+  const std::size_t count = finish().size();
+  EXPECT_EQ(count, log->next_offset());
+  while (log->first_offset() == 0) std::this_thread::yield();  // the timer
+  EXPECT_EQ(missed, 0U);
+}
+
+TEST_F(Groups, LOG_9_are_told_exactly_what_was_dropped_all_the_same) {
+  open();
+  join(workers);
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 4) append(payload);
+  const std::uint64_t first = log->drop_before(log->next_offset()).value();
+  ASSERT_GT(first, 0U);
+  const std::size_t rest = finish().size();
+  EXPECT_EQ(missed, first);
+  EXPECT_EQ(rest + missed, log->next_offset());
+  EXPECT_EQ(group->stats().missed, first);
+}
+
+TEST_F(Groups, are_known_when_the_segment_they_were_made_in_is_gone) {
+  open();
+  join(workers);
+  append("stuck");
+  const std::string payload(1000, 'x');
+  const auto stuck = receive(1);
+  while (log->stats().segments < 5) append(payload);
+  const std::size_t done = finish().size();
+  EXPECT_EQ(done + 1, log->next_offset());
+  append("last");
+  ASSERT_TRUE(log->drop_before(log->next_offset()));
+  ASSERT_FALSE(group->sync());
+  crash();
+  join(workers);
+  clock.advance(1h);
+  EXPECT_EQ(finish(), (Texts{"last"})) << "what was acked does not come again";
+  EXPECT_EQ(missed, 1U) << "the one that was stuck";
+}
+
+TEST_F(Groups, that_were_removed_are_new_when_they_are_made_again) {
+  open();
+  join(workers);
+  append("a");
+  EXPECT_EQ(finish(), (Texts{"a"}));
+  ASSERT_FALSE(group->remove());
+  EXPECT_EQ(member->try_receive().error(), errc::closed);
+  join(workers);
+  EXPECT_EQ(finish(), (Texts{"a"}));
+  ASSERT_FALSE(group->remove());
+  open();
+  join({.name = "workers", .start = GroupStart::next});
+  EXPECT_TRUE(receive().empty());
+}
+
+// --- Waiting. ---
+
+TEST_F(Groups, wake_who_waits_when_something_comes) {
+  options.clock = &Clock::system();
+  auto opened = Log::open(disk.mount(), options);
+  log.emplace(std::move(*opened));
+  join(workers);
+  std::thread worker([&] {
+    const auto received = member->receive(10);
+    ASSERT_TRUE(received);
+    ASSERT_EQ(received->leases.size(), 1U);
+    EXPECT_EQ(received->leases[0].record().text(), "a");
+  });
+  append("a");
+  worker.join();
+  // It was dropped, so it is nacked, and comes again by itself.
+  const auto again = member->receive(10);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->leases.at(0).attempt(), 2U);
+  EXPECT_TRUE(member->receive_until(1, std::chrono::steady_clock::now() + 1ms)->leases.empty());
+  std::thread closer([&] { EXPECT_FALSE(log->close()); });
+  EXPECT_EQ(member->receive().error(), errc::closed);
+  closer.join();
+}
+
+TEST_F(Groups, take_nothing_of_a_log_that_has_failed) {
+  open();
+  join(workers);
+  append("a");
+  append("b");
+  auto leases = receive();
+  disk.fail({.call = simulation::Call::sync, .for_good = true});
+  EXPECT_FALSE(log->append({.topic = "work"}));
+  EXPECT_EQ(leases[0].ack(), LeaseOutcome::unlogged);
+  EXPECT_EQ(member->try_receive().error(), errc::log_read_only);
+}
+
+}  // namespace
+}  // namespace bus
