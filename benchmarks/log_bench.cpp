@@ -137,20 +137,24 @@ class RawWriter {
 /// Synced appends beside raw commits of the batch that they reach.
 bool beside_raw(const Options& options, const char* id, const Load& load) {
   const Scratch scratch(options);
-  bus::Log log = bus::Log::open(scratch.folder("log")).value();
+  bus::Log log = open_log(scratch.folder("log"), load.reused, options);
+  const bus::LogStats before = log.stats();
   Crew<Durability::synced> crew(log, load);
   RawWriter raw(scratch.path() / "raw");
   double batch = 1;
   in_slices(options, [&](std::uint64_t ns) {
     crew.run_for(ns);
     const bus::LogStats stats = log.stats();
-    batch = static_cast<double>(stats.records) / static_cast<double>(stats.commits);
+    batch = static_cast<double>(stats.records - before.records) / static_cast<double>(stats.commits - before.commits);
     raw.run_for(ns, batch);
   });
 
-  const bool sound = accounted(log, crew.messages());
+  const bool sound = accounted(log, before.next_offset + crew.messages());
   const auto line = [&](auto&&... peer) {
-    return Line(id, peer...).param("threads", load.threads).param("in_flight", load.threads * load.in_flight);
+    return Line(id, peer...)
+        .param("threads", load.threads)
+        .param("in_flight", load.threads * load.in_flight)
+        .param("segments", load.reused ? "reused" : "fresh");
   };
   Line ours = line();
   ours.metric("msgs_per_s", crew.rate()).metric("batch", batch);
@@ -168,7 +172,8 @@ bool d1(const Options& options) { return beside_raw(options, "D1", {}); }
 
 bool d2(const Options& options) {
   bool sound = true;
-  for (const Load& load : {Load{.in_flight = 64}, Load{.threads = 64}, Load{.in_flight = 1024}}) {
+  for (const Load& load :
+       {Load{.in_flight = 64}, Load{.threads = 64}, Load{.in_flight = 1024}, Load{.in_flight = 1024, .reused = true}}) {
     sound &= beside_raw(options, "D2", load);
   }
   return sound;

@@ -133,6 +133,7 @@ struct Load {
   int in_flight = 1;  ///< of each thread
   std::size_t payload_bytes = usual_payload;
   int topics = 1;  ///< by turns
+  bool reused = false;  ///< in segments that were used before, as in a log that has run for a while
 };
 
 /// One thread's appending. One in flight is awaited, and timed; more are handed over, and the oldest is waited for.
@@ -240,6 +241,17 @@ inline void fill(bus::Log& log, std::uint64_t records) {
   appender.drain();
   appender.check_sound();
   check(log.sync());
+}
+
+/// A log; or one that retention has brought to where segments are used again.
+inline bus::Log open_log(const fs::path& directory, bool reused, const Options& options) {
+  bus::LogOptions log_options;
+  if (!reused) return bus::Log::open(directory, log_options).value();
+  log_options.segment_bytes = std::uint64_t{brief(options) ? 1U : 64U} << 20;
+  log_options.retention.bytes = 3 * log_options.segment_bytes;
+  bus::Log log = bus::Log::open(directory, log_options).value();
+  while (log.stats().reused_segments < 2) fill(log, log_options.segment_bytes / 4 / usual_payload);
+  return log;
 }
 
 /// Of groups: see log_bench_groups.cpp.

@@ -257,6 +257,19 @@ std::optional<std::chrono::steady_clock::time_point> Lease::extend(std::chrono::
   return until;
 }
 
+std::size_t ack_all(std::span<Lease> leases) noexcept {
+  std::size_t done = 0;
+  while (!leases.empty()) {
+    const auto queue = leases.front().queue_;
+    std::size_t run = 1;
+    while (run < leases.size() && leases[run].queue_ == queue) ++run;
+    if (queue != nullptr) done += queue->ack_all(leases.first(run));
+    for (Lease& lease : leases.first(run)) lease.queue_.reset();
+    leases = leases.subspan(run);
+  }
+  return done;
+}
+
 // --- Member. ---
 
 Member::Member(Member&&) noexcept = default;

@@ -209,6 +209,8 @@ error_code LogCore::close() noexcept {
       error = engine_->sync();
       if (!error) error = engine_->prove();
       if (error) fail();
+      // What groups did, and there was no room for.
+      if (!error && items_pending_.load(std::memory_order_relaxed)) error = system_error(sys::errc::no_space_on_device);
     } else {
       error = errc::log_read_only;
     }
@@ -603,7 +605,7 @@ bool LogCore::commit_some() noexcept {
     const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
     if (age >= options_.segment_age.count() && engine_->end_segment()) fail();
   }
-  return taken != 0 || synced;
+  return taken != 0 || synced || wrote_items;
 }
 
 // --- Items of groups. ---
@@ -633,7 +635,7 @@ void LogCore::gather_items() {
       items_.pop_front();
     }
     if (items_.empty()) {
-      items_taken_ = items_posted_;
+      batch_items_end_ = items_posted_;
       items_pending_.store(false, std::memory_order_relaxed);
     }
   }
@@ -654,12 +656,14 @@ void LogCore::give_items_back() noexcept {
     fail();  // what groups did could not be told any more
   }
   batch_controls_.clear();
+  batch_items_end_ = 0;
 }
 
 void LogCore::end_items(error_code error, bool synced) noexcept {
   batch_controls_.clear();
   batch_items_.clear();
-  if (synced) items_synced_.store(items_taken_, std::memory_order_seq_cst);  // in front of CELL-CHECK
+  items_written_ = std::max(items_written_, std::exchange(batch_items_end_, 0));
+  if (synced) items_synced_.store(items_written_, std::memory_order_seq_cst);  // in front of CELL-CHECK
   if (error) {
     // Who waits is told; what was posted is tried again with the next commit.
     const std::uint64_t wanted = items_wanted_.load(std::memory_order_relaxed);

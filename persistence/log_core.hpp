@@ -230,7 +230,8 @@ class LogCore final : public ReadSource {
   // Of whoever has the turn.
   std::vector<GroupItems> batch_items_;
   std::vector<LogControl> batch_controls_;
-  std::uint64_t items_taken_ = 0;  // all up to here are in commits
+  std::uint64_t batch_items_end_ = 0;  // all up to here are in commits once this batch is; 0: nothing more is
+  std::uint64_t items_written_ = 0;  // all up to here are in commits
 
   std::atomic<std::uint64_t> sync_wanted_{0};  // tickets in front of it are to be synced; it only rises
   std::atomic<bool> roll_asked_{false};

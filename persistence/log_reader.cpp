@@ -201,7 +201,7 @@ bool ReaderCore::grow() noexcept {
   if (limit <= limit_) return false;
   limit_ = limit;
   scanner_->extend(limit);
-  window_->forget();
+  window_->set_end(limit);
   return true;
 }
 
@@ -290,6 +290,7 @@ bool ReaderCore::still_there() {
 /// At the last record that the index knows in front of the one that is looked for.
 void ReaderCore::begin_scan(std::uint64_t limit) {
   limit_ = limit;
+  window_->set_end(limit);
   const IndexEntry* start = nullptr;
   for (const IndexEntry& entry : index_) {
     if (header_.base_offset + entry.number > next_) break;

@@ -414,7 +414,12 @@ void QueueCore::miss(std::uint64_t offset) noexcept {
 /// The message is finished: the log is to know, and nothing of it is kept.
 void QueueCore::forget(std::uint64_t offset) noexcept {
   (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });
-  tried_.erase(offset);
+  drop_kept(offset);
+}
+
+void QueueCore::drop_kept(std::uint64_t offset) noexcept {
+  if (!tried_.empty()) tried_.erase(offset);
+  if (views_.empty()) return;
   const auto kept = views_.find(offset);
   if (kept == views_.end()) return;
   view_bytes_ -= kept->second.payload().size();
@@ -518,6 +523,27 @@ LeaseOutcome QueueCore::ack(const LeaseName& lease) noexcept {
   forget(lease.offset);
   made_ready();  // the next one with its key, or one for which there was no room
   return LeaseOutcome::done;
+}
+
+std::size_t QueueCore::ack_all(std::span<Lease> leases) noexcept try {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr || log_->read_only()) return 0;
+  const std::int64_t now = now_ns();
+  acked_.clear();
+  acked_.reserve(leases.size());
+  for (const Lease& lease : leases) {
+    if (table_.ack({lease.offset(), lease.token_}, now) == LeaseTable::Settled::done) acked_.push_back(lease.offset());
+  }
+  (void)post([&](GroupItems& items) {
+    for (const std::uint64_t offset : acked_) items.done(state_.spec.id, offset, offset + 1);
+  });
+  for (const std::uint64_t offset : acked_) drop_kept(offset);
+  stats_.acked += acked_.size();
+  stats_.stale += leases.size() - acked_.size();
+  made_ready();
+  return acked_.size();
+} catch (const std::bad_alloc&) {
+  return 0;
 }
 
 LeaseOutcome QueueCore::release(const LeaseName& lease) noexcept {

@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,6 +54,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   // --- Outcomes. ---
 
   LeaseOutcome ack(const LeaseName& lease) noexcept;
+  /// Of this queue. Returns: how many were done.
+  std::size_t ack_all(std::span<Lease> leases) noexcept;
   LeaseOutcome release(const LeaseName& lease) noexcept;
   LeaseOutcome nack(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
                     std::optional<std::chrono::nanoseconds> delay, std::string_view error) noexcept;
@@ -98,6 +101,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void give_back(Batch& batch) noexcept;
   result<std::optional<RecordView>> read(std::uint64_t offset);
   void forget(std::uint64_t offset) noexcept;
+  void drop_kept(std::uint64_t offset) noexcept;
   void miss(std::uint64_t offset) noexcept;
   template <class Add>
   result<std::uint64_t> post(Add&& add) noexcept;
@@ -121,6 +125,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   boost::unordered_flat_map<std::uint64_t, RecordView> views_;  // of messages in the table
   std::size_t view_bytes_ = 0;
   std::map<std::uint64_t, Progress> tried_;     // of messages in the table that failed
+  std::vector<std::uint64_t> acked_;            // by one call
   std::map<std::uint64_t, std::string> unburied_;  // dead, and not sent to the dead letters yet: why
   std::atomic<std::uint64_t> changes_{0};    // that may have made something ready
   const bool reads_dead_;

@@ -28,7 +28,7 @@ class Window {
   /// Errors: throws std::bad_alloc.
   std::span<const std::byte> at(std::uint64_t position, std::size_t bytes) {
     const bool here = position >= begin_ && position - begin_ <= size_;
-    if (!here || (size_ - (position - begin_) < bytes && !at_end_)) load(position, bytes);
+    if (!here || (size_ - (position - begin_) < bytes && !at_end_ && !extend(position, bytes))) load(position, bytes);
     const auto skipped = static_cast<std::size_t>(position - begin_);
     return {data_ + skipped, std::min(bytes, size_ - skipped)};
   }
@@ -39,6 +39,9 @@ class Window {
     at_end_ = false;
   }
 
+  /// Bytes at and behind `end` are not read before they are asked for: they may change.
+  void set_end(std::uint64_t end) noexcept { end_ = end; }
+
   /// The bytes that `at` returned last lie in this one.
   const BlockRef& block() const noexcept { return block_; }
 
@@ -47,6 +50,8 @@ class Window {
 
  private:
   void load(std::uint64_t position, std::size_t bytes);
+  bool extend(std::uint64_t position, std::size_t bytes);
+  std::size_t read(std::uint64_t position, std::span<std::byte> out) noexcept;
   std::size_t read_by_sectors(std::uint64_t position, std::span<std::byte> out) noexcept;
 
   File& file_;
@@ -57,6 +62,7 @@ class Window {
   std::uint64_t begin_ = 0;  // of what the block holds
   std::size_t size_ = 0;
   bool at_end_ = false;      // nothing comes behind it
+  std::uint64_t end_ = ~std::uint64_t{0};
   std::uint64_t unreadable_ = 0;
 };
 

@@ -145,6 +145,25 @@ TEST_F(Groups, give_each_message_once_and_remember_what_was_acked) {
   EXPECT_EQ(group->stats().floor, log->next_offset());
 }
 
+TEST_F(Groups, ack_many_at_once) {
+  open();
+  join(workers);
+  for (const char* text : {"a", "b", "c", "d"}) append(text);
+  auto leases = receive();
+  EXPECT_EQ(leases[1].ack(), LeaseOutcome::done);
+  EXPECT_EQ(ack_all(leases), 3U);
+  EXPECT_EQ(ack_all(leases), 0U);
+  EXPECT_EQ(group->stats().acked, 4U);
+  append("late");
+  leases = receive();
+  clock.advance(1min);
+  EXPECT_EQ(ack_all(leases), 0U);
+  ASSERT_FALSE(group->sync());
+  crash();
+  join(workers);
+  EXPECT_EQ(finish(), (Texts{"late"}));
+}
+
 TEST_F(Groups, begin_where_they_were_told) {
   open();
   append("old");

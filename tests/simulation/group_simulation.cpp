@@ -82,7 +82,8 @@ struct Worker {
     std::string text;
     std::size_t who;
     std::int64_t until;
-    bool called_back = false;  ///< one in front of it with its key came back
+    bool called_back = false;  ///< one in front of it with its key came back, or may have
+    bool is_back = false;      ///< it certainly did
   };
   std::vector<Held> held;
 };
@@ -119,7 +120,7 @@ class Simulation {
     const int rounds = 4 + static_cast<int>(random_() % 3);
     for (int round = 0; round < rounds; ++round) {
       disk_.set_faults({});
-      if (chance(4)) disk_.set_faults({.capacity_bytes = (4 + random_() % 3) * segment_bytes});
+      if (chance(4)) disk_.set_faults({.capacity_bytes = (2 + random_() % 4) * segment_bytes});
       if (open()) {
         join_all();
         const int steps = static_cast<int>(random_() % 60);
@@ -278,14 +279,16 @@ class Simulation {
   static std::string name(const std::string& text) { return text.substr(0, text.find('x')); }
 
   /// What its member has of the same key behind it has come back with it.
-  static void call_back(Worker& worker, const Worker::Held& one) {
+  void call_back(Worker& worker, const Worker::Held& one, bool certainly = false) const {
     const Fate fate = worker.fates[one.text];
     if (!fate.keyed) return;
     for (Worker::Held& held : worker.held) {
       const Fate& other = worker.fates[held.text];
       // One that was not due takes its place when it is: it may be in front or behind.
       if (other.keyed && held.who == one.who && (fate.key.empty() || other.key.empty())) held.called_back = true;
-      if (other.key == fate.key && held.who == one.who && other.offset > fate.offset) held.called_back = true;
+      if (other.key.empty() || other.key != fate.key || held.who != one.who || other.offset < fate.offset) continue;
+      held.is_back |= certainly && !held.called_back && held.until > clock_.steady_ns;
+      held.called_back = true;
     }
   }
 
@@ -302,12 +305,12 @@ class Simulation {
         outcome = held.lease.release();
         if (outcome == LeaseOutcome::done) {
           ++fate.released;
-          call_back(worker, held);
+          call_back(worker, held, true);
         }
         break;
       case 1:
         outcome = chance(2) ? held.lease.nack() : held.lease.nack(std::chrono::seconds(random_() % 4), "no");
-        if (outcome == LeaseOutcome::done) call_back(worker, held);
+        if (outcome == LeaseOutcome::done) call_back(worker, held, true);
         fate.dead |= outcome == LeaseOutcome::dead;
         break;
       case 2:
@@ -327,6 +330,8 @@ class Simulation {
     }
     must(!late || outcome == LeaseOutcome::stale || outcome == LeaseOutcome::unlogged,
          "LOG-8: a late outcome was taken");
+    must(!held.is_back || outcome == LeaseOutcome::stale || outcome == LeaseOutcome::unlogged,
+         "a message was finished though one in front of it with its key came back");
     if (late) call_back(worker, held);
     must(late || held.called_back || outcome != LeaseOutcome::stale, "an outcome in time was refused");
   }

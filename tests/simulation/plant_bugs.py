@@ -140,6 +140,73 @@ BUGS = [
      "    const error_code error = engine_->append(batch_, batch_controls_);\n"),
 ]
 
+# Caught by the simulation of groups.
+GROUP_BUGS = [
+    ("an ack is not written down", "queue_core.cpp", "stmt",
+     "  (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n  drop_kept",
+     "  if (!PLANTED) (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n"
+     "  drop_kept"),
+    ("what groups did is not written", "log_core.cpp", "stmt",
+     "  for (const GroupItems& items : batch_items_) batch_controls_.push_back({.body = items.bytes()});\n",
+     "  for (const GroupItems& items : batch_items_) {\n"
+     "    if (!PLANTED) batch_controls_.push_back({.body = items.bytes()});\n  }\n"),
+    ("what groups did is lost when the disk is full", "log_core.cpp", "stmt",
+     "      items_.push_front(std::move(batch_items_.back()));\n",
+     "      if (!PLANTED) items_.push_front(std::move(batch_items_.back()));\n"),
+    ("a further attempt is not noted", "queue_core.cpp", "stmt",
+     "    if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;\n",
+     "    if (PLANTED || (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_)) continue;\n"),
+    ("a further attempt is made before it is durable", "queue_core.cpp", "stmt",
+     "    if (batch.items) {\n", "    if (batch.items && !PLANTED) {\n"),
+    ("that there are leases is not noted", "queue_core.cpp", "stmt",
+     "  if (!batch.taken.empty() && !use_noted_) {\n", "  if (!batch.taken.empty() && !use_noted_ && !PLANTED) {\n"),
+    ("a clean end hides what was out before it", "queue_core.cpp", "stmt",
+     "    if (floor_locked() >= may_have_been_out_) {\n", "    if (PLANTED || floor_locked() >= may_have_been_out_) {\n"),
+    ("a clean end does not say what is out", "queue_core.cpp", "stmt",
+     "      if (owed.attempts == 0) return;\n", "      if (owed.attempts == 0 || PLANTED) return;\n"),
+    ("a late outcome is taken", "lease_table.cpp", "expr",
+     "e.token == lease.token && e.wakes_ns > now_ns", "e.token == lease.token && (PLANTED || e.wakes_ns > now_ns)"),
+    ("an outcome of an earlier lease is taken", "lease_table.cpp", "expr",
+     "e.state == State::leased && e.token == lease.token", "e.state == State::leased && (PLANTED || e.token == lease.token)"),
+    ("a key's messages do not come back with the one in front", "lease_table.cpp", "stmt",
+     "    if (entry(other).state != State::leased) continue;\n",
+     "    if (entry(other).state != State::leased || PLANTED) continue;\n"),
+    ("a key is no reason to wait", "lease_table.cpp", "stmt",
+     "  if (e.key == 0) {\n    make_ready(i);\n", "  if (e.key == 0 || PLANTED) {\n    make_ready(i);\n"),
+    ("a message has no last attempt", "lease_table.cpp", "stmt",
+     "  if (e.attempts >= rules_.attempts) {\n    hold_dead(i);\n",
+     "  if (e.attempts >= rules_.attempts && !PLANTED) {\n    hold_dead(i);\n"),
+    ("a lease that runs out does not count", "lease_table.cpp", "stmt",
+     ".dead = e.attempts >= rules_.attempts, .due_ns = 0};\n",
+     ".dead = e.attempts >= rules_.attempts, .due_ns = 0};\n    if (PLANTED) --e.attempts;\n"),
+    ("a dead letter does not finish its message", "queue_core.cpp", "expr",
+     "burial.get(), settles);", "burial.get(), PLANTED ? std::optional<Settles>() : settles);"),
+    ("that a dead letter finishes its message is forgotten", "groups.cpp", "stmt",
+     "      if (!fields || !fields->settles) return;\n", "      if (!fields || !fields->settles || PLANTED) return;\n"),
+    ("a snapshot forgets what is open", "queue_core.cpp", "stmt",
+     "  table_.for_each([&](const Owed& owed) { state.open[owed.offset] = progress_of(owed); });\n",
+     "  if (!PLANTED) table_.for_each([&](const Owed& owed) { state.open[owed.offset] = progress_of(owed); });\n"),
+    ("a snapshot that was cut off is trusted", "groups.cpp", "stmt",
+     "  if (replay && !replay->is_sound()) replay = from({});\n",
+     "  if (replay && !replay->is_sound() && !PLANTED) replay = from({});\n"),
+    ("a footer does not say where groups stand", "log_engine.cpp", "expr",
+     ".snapshot_serial = groups_.serial,", ".snapshot_serial = PLANTED ? 0 : groups_.serial,"),
+    ("retention does not ask groups", "segment_keeper.cpp", "stmt",
+     "  return owed && files_.segments", "  return !PLANTED && owed && files_.segments"),
+    ("what is finished already is given", "queue_core.cpp", "stmt",
+     "    if (state_.done.contains(offset)) return;\n", "    if (state_.done.contains(offset) && !PLANTED) return;\n"),
+    ("what is open is not read again", "queue_core.cpp", "stmt",
+     "  if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);\n",
+     "  if (!state_.open.empty() && !PLANTED) begin = std::min(begin, state_.open.begin()->first);\n"),
+    ("reading ahead passes one over", "queue_core.cpp", "stmt",
+     "      case ReadOutcome::record: add(reader_->record(), now); break;\n",
+     "      case ReadOutcome::record:\n"
+     "        if (!PLANTED || reader_->record().offset() % 16 != 7) add(reader_->record(), now);\n        break;\n"),
+    ("attempts are lowered by what is older", "group_state.cpp", "stmt",
+     "    known->second = std::move(progress);\n", "    if (PLANTED) progress.attempts = 0;\n    known->second = std::move(progress);\n"),
+]
+BUGS += GROUP_BUGS
+
 
 def main() -> int:
     source, out = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
@@ -175,7 +242,8 @@ def main() -> int:
         path = out / name
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
-    lines = ",\n    ".join('"' + name + '"' for name, *_ in BUGS)
+    subjects = ["simulate_log"] * (len(BUGS) - len(GROUP_BUGS)) + ["simulate_groups"] * len(GROUP_BUGS)
+    lines = ",\n    ".join("{\"" + bug[0] + "\", " + subject + "}" for bug, subject in zip(BUGS, subjects))
     table = out / "planted_names.inc"
     if not table.exists() or table.read_text() != lines + "\n":
         table.write_text(lines + "\n")
