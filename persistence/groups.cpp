@@ -23,7 +23,7 @@ bool is_sound(const GroupOptions& options) noexcept {
   };
   return positive(options.visibility) && positive(options.ceiling) && options.attempts != 0 &&
          options.read_ahead != 0 && options.quantum_bytes != 0 &&
-         std::ranges::all_of(options.backoff, [](auto step) { return step >= std::chrono::nanoseconds(0); }) &&
+         std::ranges::all_of(options.backoff, [&](auto step) { return step == step.zero() || positive(step); }) &&
          name_fault(options.name, limits::max_name_bytes).empty() && !options.name.empty() &&
          Topic::parse(std::string(dead_prefix) + options.name).has_value();
 }
@@ -108,9 +108,8 @@ result<std::shared_ptr<QueueCore>> Groups::open(const GroupOptions& options, std
     if (queue.spec.group != options.name) continue;
     if (queue.spec.mode != mode || queue.spec.patterns != options.patterns) return invalid();
     if (queue.spec.member != member) continue;
-    auto& live = live_[id];
-    if (live == nullptr) live = std::make_shared<QueueCore>(*log_, options, queue);
-    return live;
+    if (const auto live = live_.find(id); live != live_.end()) return live->second;
+    return live_.emplace(id, std::make_shared<QueueCore>(*log_, options, queue)).first->second;
   }
   const std::uint64_t begin =
       options.start == GroupStart::oldest ? log_->segments().first_offset() : log_->segments().committed();
@@ -122,14 +121,21 @@ result<std::shared_ptr<QueueCore>> Groups::open(const GroupOptions& options, std
                            .begin = begin},
                   .next = begin};
   auto queue = std::make_shared<QueueCore>(*log_, options, made);
-  live_.emplace(made.spec.id, queue);
+  const std::uint32_t id = made.spec.id;
+  state_.queues.emplace(id, made);
+  try {
+    live_.emplace(id, queue);
+  } catch (const std::bad_alloc&) {
+    state_.queues.erase(id);
+    throw;
+  }
   const auto number = log_->post_items([&](GroupItems& items) { items.made(made.spec); });
   if (!number) {
-    live_.erase(made.spec.id);
+    live_.erase(id);
+    state_.queues.erase(id);
     return number.error();
   }
   ++state_.next_id;
-  state_.queues.emplace(made.spec.id, std::move(made));
   return queue;
 }
 

@@ -504,7 +504,8 @@ void LogCore::run_commits() noexcept {
 std::uint32_t LogCore::gather() {
   const std::size_t most = batch_limit(options_);
   const std::int64_t now = wall_ns(*options_.clock);
-  std::size_t bytes = 0;
+  std::size_t& bytes = gathered_bytes_;
+  bytes = 0;
   std::uint32_t taken = 0;
   batch_.clear();
   const auto first = static_cast<std::uint32_t>(next_ticket_);
@@ -555,10 +556,12 @@ bool LogCore::commit_some() noexcept {
   const std::uint64_t wanted = sync_wanted_.load(std::memory_order_seq_cst);
   const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
   std::uint32_t taken = 0;
+  items_left_ = false;
   error_code error;
   try {
     taken = gather();
-    if (taken != 0 || must_write_items(due)) gather_items();
+    // A record that has a commit to itself may need all the room of a segment.
+    if (taken != 0 ? gathered_bytes_ <= batch_limit(options_) : must_write_items(due)) gather_items();
     if (taken != 0 || !batch_controls_.empty()) error = write_gathered();
   } catch (const std::bad_alloc&) {
     error = errc::out_of_memory;
@@ -566,7 +569,13 @@ bool LogCore::commit_some() noexcept {
       taken = intake_.entry(static_cast<std::uint32_t>(next_ticket_)).together;
     }
   }
+  const bool refused_items = error && !batch_items_.empty();
   if (error) give_items_back();
+  if (taken == 0 && error && !engine_->read_only()) {
+    // There is no room for what groups did. That is no reason not to sync.
+    error = {};
+    sync_due_.store(in_ns(std::chrono::steady_clock::now() + options_.sync_every), std::memory_order_relaxed);
+  }
   const bool wrote_items = !batch_controls_.empty();
   bool must_sync = items_wanted_.load(std::memory_order_seq_cst) > items_synced_.load(std::memory_order_relaxed);
   bool sync_later = wrote_items;
@@ -587,7 +596,11 @@ bool LogCore::commit_some() noexcept {
   const bool synced = must_sync && !error;
   if (synced) {
     sync_due_.store(0, std::memory_order_seq_cst);                          // sync ITEMS-DUE
-    if (items_pending_.load(std::memory_order_seq_cst)) make_sync_due();  // sync ITEMS-DUE
+    if (items_left_ && wrote_items) {
+      sync_due_.store(in_ns(std::chrono::steady_clock::now()), std::memory_order_relaxed);  // at once
+    } else if (items_pending_.load(std::memory_order_seq_cst)) {  // sync ITEMS-DUE
+      make_sync_due();
+    }
   }
   if (engine_->read_only()) {
     failed_.store(true, std::memory_order_seq_cst);
@@ -599,7 +612,7 @@ bool LogCore::commit_some() noexcept {
     engine_->show();
     commits_.fetch_add(1, std::memory_order_relaxed);
   }
-  end_items(error, synced);
+  end_items(refused_items, synced);
   settle(taken, error, synced);
   if (roll_asked_.exchange(false, std::memory_order_relaxed)) {
     const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
@@ -634,12 +647,10 @@ void LogCore::gather_items() {
       batch_items_.push_back(std::move(items_.front()));
       items_.pop_front();
     }
-    if (items_.empty()) {
-      batch_items_end_ = items_posted_;
-      items_pending_.store(false, std::memory_order_relaxed);
-    }
+    items_left_ = !items_.empty();
+    items_pending_.store(items_left_, std::memory_order_relaxed);
   }
-  for (const GroupItems& items : batch_items_) batch_controls_.push_back({.body = items.bytes()});
+  for (const ItemsFrame& frame : batch_items_) batch_controls_.push_back({.body = frame.items.bytes()});
 }
 
 /// They were not written.
@@ -656,21 +667,21 @@ void LogCore::give_items_back() noexcept {
     fail();  // what groups did could not be told any more
   }
   batch_controls_.clear();
-  batch_items_end_ = 0;
 }
 
-void LogCore::end_items(error_code error, bool synced) noexcept {
+void LogCore::end_items(bool refused, bool synced) noexcept {
+  if (!batch_items_.empty()) items_written_ = batch_items_.back().last;
   batch_controls_.clear();
   batch_items_.clear();
-  items_written_ = std::max(items_written_, std::exchange(batch_items_end_, 0));
   if (synced) items_synced_.store(items_written_, std::memory_order_seq_cst);  // in front of CELL-CHECK
-  if (error) {
-    // Who waits is told; what was posted is tried again with the next commit.
-    const std::uint64_t wanted = items_wanted_.load(std::memory_order_relaxed);
-    items_refused_.store(wanted, std::memory_order_seq_cst);
-    items_wanted_.store(items_synced_.load(std::memory_order_relaxed), std::memory_order_seq_cst);
+  if (refused) {
+    // Who waits is told; what was posted is tried again with a later commit.
+    std::uint64_t wanted = items_wanted_.load(std::memory_order_seq_cst);
+    items_refusals_.fetch_add(1, std::memory_order_seq_cst);
+    (void)items_wanted_.compare_exchange_strong(wanted, items_synced_.load(std::memory_order_relaxed),
+                                                std::memory_order_seq_cst);
   }
-  if (synced || error) item_waiters_.wake(0, 1);
+  if (synced || refused) item_waiters_.wake(0, 1);
 }
 
 error_code LogCore::sync_items() noexcept {
@@ -683,13 +694,15 @@ error_code LogCore::sync_items() noexcept {
 }
 
 error_code LogCore::wait_items(std::uint64_t number) noexcept {
+  const std::uint64_t refusals = items_refusals_.load(std::memory_order_seq_cst);
+  const auto is_refused = [&] { return items_refusals_.load(std::memory_order_seq_cst) != refusals; };
   std::uint64_t wanted = items_wanted_.load(std::memory_order_relaxed);
   while (wanted < number && !items_wanted_.compare_exchange_weak(wanted, number, std::memory_order_seq_cst)) {
   }
   const auto is_durable = [&] { return items_synced_.load(std::memory_order_seq_cst) >= number; };
   const auto done = [&] {
-    return is_durable() || items_refused_.load(std::memory_order_seq_cst) >= number ||
-           failed_.load(std::memory_order_seq_cst) || closed_.load(std::memory_order_seq_cst);
+    return is_durable() || is_refused() || failed_.load(std::memory_order_seq_cst) ||
+           closed_.load(std::memory_order_seq_cst);
   };
   while (!done()) {
     if (!turn_.is_taken()) {
@@ -700,8 +713,7 @@ error_code LogCore::wait_items(std::uint64_t number) noexcept {
   }
   if (is_durable()) return {};
   if (failed_.load(std::memory_order_seq_cst)) return errc::log_read_only;
-  return items_refused_.load(std::memory_order_seq_cst) >= number ? system_error(sys::errc::no_space_on_device)
-                                                                  : make_error_code(errc::closed);
+  return is_refused() ? system_error(sys::errc::no_space_on_device) : make_error_code(errc::closed);
 }
 
 error_code LogCore::write_gathered() noexcept {

@@ -167,7 +167,7 @@ class LogCore final : public ReadSource {
   bool must_write_items(std::int64_t due) const noexcept;
   void gather_items();
   void give_items_back() noexcept;
-  void end_items(error_code error, bool synced) noexcept;
+  void end_items(bool refused, bool synced) noexcept;
 
   // --- Threads. ---
   void run_commits() noexcept;
@@ -220,18 +220,23 @@ class LogCore final : public ReadSource {
   static constexpr std::size_t item_frames = 4;  // in one commit
   static constexpr std::size_t full_items_bytes = std::size_t{16} << 10;
   std::mutex items_mutex_;
-  std::deque<GroupItems> items_;  // the last one is added to
+  struct ItemsFrame {
+    GroupItems items;
+    std::uint64_t last = 0;  // number of what was posted last into it
+  };
+  std::deque<ItemsFrame> items_;  // the last one is added to
   std::uint64_t items_posted_ = 0;
   std::atomic<bool> items_pending_{false};
   std::atomic<std::uint64_t> items_wanted_{0};  // up to here somebody waits
   std::atomic<std::uint64_t> items_synced_{0};
-  std::atomic<std::uint64_t> items_refused_{0};
+  std::atomic<std::uint64_t> items_refusals_{0};
   Waiters item_waiters_;
   // Of whoever has the turn.
-  std::vector<GroupItems> batch_items_;
+  std::vector<ItemsFrame> batch_items_;
   std::vector<LogControl> batch_controls_;
-  std::uint64_t batch_items_end_ = 0;  // all up to here are in commits once this batch is; 0: nothing more is
   std::uint64_t items_written_ = 0;  // all up to here are in commits
+  bool items_left_ = false;  // that the batch had no room for
+  std::size_t gathered_bytes_ = 0;
 
   std::atomic<std::uint64_t> sync_wanted_{0};  // tickets in front of it are to be synced; it only rises
   std::atomic<bool> roll_asked_{false};
@@ -271,9 +276,9 @@ result<std::uint64_t> LogCore::post_items(Add&& add) noexcept try {
   std::uint64_t number = 0;
   {
     const std::lock_guard lock(items_mutex_);
-    if (items_.empty() || items_.back().bytes().size() >= full_items_bytes) items_.emplace_back();
-    add(items_.back());
-    number = ++items_posted_;
+    if (items_.empty() || items_.back().items.bytes().size() >= full_items_bytes) items_.emplace_back();
+    add(items_.back().items);
+    items_.back().last = number = ++items_posted_;
     items_pending_.store(true, std::memory_order_seq_cst);  // sync ITEMS-DUE
   }
   // A commit that is not asked for by somebody else has to be due some time.

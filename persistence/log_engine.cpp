@@ -283,6 +283,7 @@ error_code LogEngine::give_up_last(const SegmentRef& last) {
   losses_.push_back(loss_of(*last, name.base_offset, next, "neither copy of the segment's header can be read"));
   if (const error_code error = tell_losses()) return error;
   groups_ = groups_before(*last);
+  note_groups_place();
   const error_code error = begin_segment(known->value_or(new_log_id()), next, 0);
   if (!error) show();
   return error;
@@ -326,6 +327,7 @@ error_code LogEngine::recover() {
     const std::uint64_t control = notes.first_control_up_to(state.end);
     if (groups_.serial == 0 && control != 0) groups_ = {header_.serial, control};
   }
+  note_groups_place();
   if (state.footer) {
     sealed_ = true;
     segment_->sealed_ns.store(state.footer->sealed_ns, std::memory_order_relaxed);
@@ -511,6 +513,7 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
   latest_time_ = 0;
   sealed_ = false;
   unproven_ = false;
+  snapshot_tried_ = false;
   return {};
 }
 
@@ -529,10 +532,14 @@ error_code LogEngine::append(std::span<const LogEntry> entries, std::span<const 
       error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
       if (error == boost::system::errc::no_space_on_device) return error;
     }
-    if (!error) error = write_snapshot(bytes);
     read_only_ = error.failed();
     if (error) return error;
     files_.counts.rolls.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (groups_.serial != header_.serial && !snapshot_tried_) {
+    const error_code error = write_snapshot(bytes);
+    read_only_ = error.failed();
+    if (error) return error;
   }
   const error_code error = write(entries, controls);
   read_only_ = error.failed();
@@ -605,7 +612,8 @@ bool LogEngine::name_records(std::span<const LogEntry> entries) {
 /// Says at the beginning of a segment what groups stand at, so that what is in front of it need not be read to know it,
 /// and may go: if that leaves `room` for what is to follow.
 error_code LogEngine::write_snapshot(std::uint64_t room) {
-  if (!options_.snapshot) return {};
+  if (!options_.snapshot || groups_.serial == 0) return {};
+  snapshot_tried_ = true;
   const auto frames = options_.snapshot();
   std::uint64_t bytes = 0;
   for (const auto& frame : frames) bytes += head_bytes + padded(frame.size());
@@ -665,7 +673,10 @@ error_code LogEngine::write(std::span<const LogEntry> entries, std::span<const L
     indexed_ = entry.position * frame_alignment / index_stride + 1;
   }
   if (by_id) fresh_names_.clear();
-  if (!controls.empty() && groups_.serial == 0) groups_ = {header_.serial, first_control};
+  if (!controls.empty() && groups_.serial == 0) {
+    groups_ = {header_.serial, first_control};
+    note_groups_place();
+  }
   unproven_ = true;
   return {};
 }
@@ -710,8 +721,14 @@ error_code LogEngine::sync_file() noexcept {
     files_.counts.sync_failures.fetch_add(1, std::memory_order_relaxed);
   } else {
     durable_ = place_.position;
+    note_groups_place();
   }
   return error;
+}
+
+/// Segments in front of a snapshot may go once that is durable.
+void LogEngine::note_groups_place() noexcept {
+  if (groups_.serial != 0) files_.groups_from.store(groups_.serial, std::memory_order_release);
 }
 
 error_code LogEngine::seal() {

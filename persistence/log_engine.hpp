@@ -131,6 +131,7 @@ class LogEngine {
   error_code seal();
   error_code write(std::span<const LogEntry> entries, std::span<const LogControl> controls);
   error_code write_snapshot(std::uint64_t room);
+  void note_groups_place() noexcept;
   GroupsPlace groups_before(const Segment& segment);
   bool name_records(std::span<const LogEntry> entries);
   void note_in_index(std::uint64_t position, std::uint32_t number, std::uint32_t time);
@@ -149,6 +150,7 @@ class LogEngine {
   std::uint64_t quarantined_ = 0;
   std::unique_ptr<File> hint_;  // for tools that look on
   GroupsPlace groups_;
+  bool snapshot_tried_ = false;  // in this segment
 
   // The last segment.
   SegmentRef segment_;

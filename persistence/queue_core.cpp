@@ -14,15 +14,17 @@ namespace bus::detail {
 /// Tells a queue that a dead letter is in the log.
 class QueueCore::Burial final : public Completion {
  public:
-  Burial(std::shared_ptr<QueueCore> queue, std::uint64_t offset) noexcept : queue_(std::move(queue)), offset_(offset) {}
+  Burial(std::shared_ptr<QueueCore> queue, std::uint64_t offset, std::string_view reason)
+      : queue_(std::move(queue)), offset_(offset), reason_(reason) {}
   void complete(error_code error, std::uint64_t) noexcept override {
-    const std::unique_ptr<Burial> self(this);
-    queue_->buried(offset_, error);
+    std::unique_ptr<Burial> self(this);
+    queue_->buried(offset_, error, std::move(reason_));
   }
 
  private:
   const std::shared_ptr<QueueCore> queue_;
   const std::uint64_t offset_;
+  std::string reason_;
 };
 
 namespace {
@@ -30,6 +32,7 @@ namespace {
 constexpr std::size_t reader_block_bytes = std::size_t{64} << 10;
 constexpr std::size_t most_views = 4096;
 constexpr std::uint64_t worth_a_seek = 4096;  // records
+constexpr std::int64_t bury_again_ns = 100'000'000;
 
 template <class Time>
 std::int64_t in_ns(Time time) noexcept {
@@ -71,6 +74,17 @@ Principal principal_of(const RecordView& record) {
   return principal ? std::move(*principal) : Principal();  // the log took none that is not one
 }
 
+std::int64_t plus(std::int64_t a, std::int64_t b) noexcept {
+  std::int64_t sum = 0;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return b > 0 ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
+}
+std::int64_t less(std::int64_t a, std::int64_t b) noexcept {
+  std::int64_t difference = 0;
+  if (!__builtin_sub_overflow(a, b, &difference)) return difference;
+  return b < 0 ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
+}
+
 std::string_view cut(std::string_view error) noexcept { return error.substr(0, max_error_bytes); }
 
 }  // namespace
@@ -82,6 +96,7 @@ QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state
       table_(rules_of(options)),
       state_(std::move(state)),
       reads_dead_(reads_dead(state_.spec.patterns)),
+      read_before_(state_.next),
       may_have_been_out_(state_.in_use ? log.segments().committed() : 0) {}
 
 std::int64_t QueueCore::now_ns() const noexcept { return in_ns(log_->clock().steady()); }
@@ -99,9 +114,11 @@ void QueueCore::close() noexcept {
     // Of what was out when an earlier process ended, some may not have been given again yet.
     if (floor_locked() >= may_have_been_out_) {
       (void)post([&](GroupItems& items) { items.used(state_.spec.id, false); });
+      state_.in_use = false;
     }
   }
   log_ = nullptr;
+  changes_.fetch_add(1, std::memory_order_seq_cst);
   reader_.reset();
   again_.reset();
   views_.clear();
@@ -119,56 +136,70 @@ void QueueCore::leave(std::uint16_t member) noexcept {
   table_.leave(member);
 }
 
-result<Received> QueueCore::receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept try {
+result<Received> QueueCore::receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept {
   for (;;) {
     Batch batch;
     Received received;
-    std::uint64_t changes = 0;
-    std::uint64_t next = 0;
-    std::optional<Deadline> until;
-    LogCore* log = nullptr;
-    {
-      const std::lock_guard lock(mutex_);
-      log = log_;
-      if (log == nullptr) return make_error_code(errc::closed);
-      if (log->read_only()) return make_error_code(errc::log_read_only);
-      changes = changes_.load(std::memory_order_seq_cst);
-      const std::int64_t now = now_ns();
-      take_back_late(now);
-      // What is passed over makes room for more.
-      for (std::uint64_t finished = 0; batch.taken.empty();) {
-        if (const error_code error = read_ahead(now)) return error;
-        if (const error_code error = take(member, most, now, batch)) return error;
-        bury_rest();
-        if (std::exchange(finished, stats_.expired + stats_.missed) == stats_.expired + stats_.missed) break;
-      }
-      next = reader_->offset();
-      if (const auto time = table_.next_time()) until = Deadline(std::chrono::nanoseconds(*time));
-      received.missed = std::exchange(missed_untold_, 0);
-    }
-    if (batch.items) {
-      // A further attempt is known to be one before anybody makes it.
-      if (const error_code error = log->wait_items(*batch.items)) {
+    Waited waited;
+    try {
+      if (const error_code error = lease(member, most, batch, waited)) {
         give_back(batch);
         return error;
       }
-      const std::lock_guard lock(mutex_);
-      use_noted_ = true;
-    }
-    for (std::size_t i = 0; i < batch.taken.size(); ++i) {
-      const LeaseTable::Taken& taken = batch.taken[i];
-      received.leases.push_back(Lease(shared_from_this(), std::move(batch.records[i]), taken.lease.token, taken.attempt,
-                                      Deadline(std::chrono::nanoseconds(taken.deadline_ns))));
+      received.missed = batch.missed;
+      received.leases.reserve(batch.taken.size());
+      const auto self = shared_from_this();
+      for (std::size_t i = 0; i < batch.taken.size(); ++i) {
+        const LeaseTable::Taken& taken = batch.taken[i];
+        received.leases.push_back(Lease(self, std::move(batch.records[i]), taken.lease.token, taken.attempt,
+                                        Deadline(std::chrono::nanoseconds(taken.deadline_ns))));
+      }
+    } catch (const std::bad_alloc&) {
+      give_back(batch);
+      return make_error_code(errc::out_of_memory);
     }
     if (!received.leases.empty() || received.missed != 0) return received;
-    if (deadline != nullptr && log->clock().steady() >= *deadline) return received;
+    if (deadline != nullptr && waited.log->clock().steady() >= *deadline) return received;
+    std::optional<Deadline> until = waited.until;
     if (deadline != nullptr) until = until ? std::min(*until, *deadline) : *deadline;
-    log->wait_as_reader(until ? &*until : nullptr, [&] {
-      return changes_.load(std::memory_order_seq_cst) != changes || log->segments().committed() > next;
+    waited.log->wait_as_reader(until ? &*until : nullptr, [&] {
+      return changes_.load(std::memory_order_seq_cst) != waited.changes ||
+             waited.log->segments().committed() > waited.next;
     });
   }
-} catch (const std::bad_alloc&) {
-  return make_error_code(errc::out_of_memory);
+}
+
+/// Leases what there is, and sees to it that what must be durable before anybody gets it is. What is in the batch when
+/// it fails is on lease all the same. Errors: as `receive`; throws std::bad_alloc.
+error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) {
+  {
+    const std::lock_guard lock(mutex_);
+    waited.log = log_;
+    if (log_ == nullptr) return errc::closed;
+    if (log_->read_only()) return errc::log_read_only;
+    waited.changes = changes_.load(std::memory_order_seq_cst);
+    const std::int64_t now = now_ns();
+    take_back_late(now);
+    // What is passed over makes room for more.
+    for (std::uint64_t finished = 0; batch.taken.empty();) {
+      if (const error_code error = read_ahead(now)) return error;
+      if (const error_code error = take(member, most, now, batch)) return error;
+      bury_rest();
+      if (std::exchange(finished, stats_.expired + stats_.missed) == stats_.expired + stats_.missed) break;
+    }
+    batch.missed = std::exchange(missed_untold_, 0);
+    // With no room for more, what is committed is no news.
+    if (table_.size() < window_) waited.next = reader_->offset();
+    auto time = table_.next_time();
+    if (!unburied_.empty()) time = std::min(time.value_or(plus(now, bury_again_ns)), plus(now, bury_again_ns));
+    if (time) waited.until = Deadline(std::chrono::nanoseconds(*time));
+  }
+  if (!batch.items) return {};
+  // A further attempt is known to be one before anybody makes it.
+  if (const error_code error = waited.log->wait_items(*batch.items)) return error;
+  const std::lock_guard lock(mutex_);
+  use_noted_ = true;
+  return {};
 }
 
 /// Leases that have run out, and delays.
@@ -210,7 +241,7 @@ error_code QueueCore::begin_reading() {
   return {};
 }
 
-error_code QueueCore::read_ahead(std::int64_t now) {
+error_code QueueCore::read_ahead(std::int64_t now) try {
   if (reader_ == nullptr) {
     if (const error_code error = begin_reading()) return error;
   }
@@ -237,6 +268,9 @@ error_code QueueCore::read_ahead(std::int64_t now) {
     if (reader_->offset() >= state_.next) state_.done.remove_below(state_.next);
   }
   return {};
+} catch (...) {
+  reader_.reset();  // it has passed what could not be added
+  throw;
 }
 
 /// Records in `[begin, end)` are gone, in front of which reading has come.
@@ -249,6 +283,7 @@ void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
     owed += end - fresh - state_.done.count(fresh, end);
     state_.ahead.erase(state_.ahead.lower_bound(fresh), state_.ahead.lower_bound(end));
   }
+  last_finished_ = std::max(last_finished_, end - 1);
   stats_.missed += owed;
   missed_untold_ += owed;
   (void)post([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
@@ -257,19 +292,14 @@ void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
 void QueueCore::add(const RecordView& record, std::int64_t now) {
   const std::uint64_t offset = record.offset();
   if (!reads_dead_ && is_dead_topic(record.topic())) return;
-  Progress progress;
-  if (offset < state_.next) {
-    const auto open = state_.open.find(offset);
-    if (open == state_.open.end()) return;
-    progress = std::move(open->second);
-    state_.open.erase(open);
-  } else {
-    if (state_.done.contains(offset)) return;
-    if (const auto ahead = state_.ahead.find(offset); ahead != state_.ahead.end()) {
-      progress = std::move(ahead->second);
-      state_.ahead.erase(ahead);
-    }
+  auto& known = offset < state_.next ? state_.open : state_.ahead;
+  const auto told = known.find(offset);
+  if (offset < state_.next && told == state_.open.end()) return;
+  if (offset >= state_.next && state_.done.contains(offset)) {
+    last_finished_ = std::max(last_finished_, offset);
+    return;
   }
+  const Progress progress = told == known.end() ? Progress() : told->second;
   const std::int64_t wall = wall_ns();
   Owed owed{.offset = offset,
             .key = state_.spec.mode == QueueMode::key_ordered ? hash_key(record.key()) : 0,
@@ -280,21 +310,28 @@ void QueueCore::add(const RecordView& record, std::int64_t now) {
   // By the wall, but no later than in the time that was asked for.
   std::int64_t wait = 0;
   if (progress.due_ns != 0) {
-    wait = std::min(progress.due_ns - wall, progress.delay_ns);
+    wait = std::min(less(progress.due_ns, wall), progress.delay_ns);
   } else if (const auto due = record.due()) {
-    wait = std::min(in_ns(*due) - wall, in_ns(*due) - in_ns(record.time()));
+    wait = std::min(less(in_ns(*due), wall), less(in_ns(*due), in_ns(record.time())));
   }
-  if (wait > 0) owed.due_ns = now + wait;
-  if (const auto expiry = record.expiry()) owed.expires_ns = std::max<std::int64_t>(now + in_ns(*expiry) - wall, 1);
+  if (wait > 0) owed.due_ns = plus(now, wait);
+  if (const auto expiry = record.expiry()) {
+    owed.expires_ns = std::max<std::int64_t>(plus(now, less(in_ns(*expiry), wall)), 1);
+  }
+  // In an order in which a lack of memory loses nothing.
+  if (progress != Progress()) tried_[offset] = progress;
   table_.add(owed, principal_of(record));
-  if (progress != Progress()) tried_[offset] = std::move(progress);
+  if (told != known.end()) known.erase(told);
+  state_.next = std::max(state_.next, offset + 1);
   keep(record);
 }
 
 /// Keeps what was read for when it is leased, as long as there is room.
-void QueueCore::keep(const RecordView& record) {
+void QueueCore::keep(const RecordView& record) noexcept try {
   if (views_.size() >= most_views || view_bytes_ + record.payload().size() > cache_bytes_) return;
   if (views_.emplace(record.offset(), record).second) view_bytes_ += record.payload().size();
+} catch (const std::bad_alloc&) {
+  // It is read again.
 }
 
 /// Returns: nothing if it is gone.
@@ -375,13 +412,10 @@ error_code QueueCore::note_attempts(Batch& batch) {
     if (number) batch.items = *number;
     return number ? error_code() : number.error();
   };
-  const auto give_up = [&](error_code error) {
-    for (const LeaseTable::Taken& one : batch.taken) (void)table_.release(one.lease, now_ns());
-    return error;
-  };
   if (!batch.taken.empty() && !use_noted_) {
     const error_code error = note([&](GroupItems& items) { items.used(state_.spec.id, true); });
-    if (error) return give_up(error);
+    if (error) return error;
+    state_.in_use = true;
   }
   for (const LeaseTable::Taken& taken : batch.taken) {
     if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;
@@ -390,15 +424,17 @@ error_code QueueCore::note_attempts(Batch& batch) {
     progress.due_ns = progress.delay_ns = 0;
     const error_code error =
         note([&](GroupItems& items) { items.tried(state_.spec.id, taken.lease.offset, progress); });
-    if (error) return give_up(error);
+    if (error) return error;
   }
   return {};
 }
 
 void QueueCore::give_back(Batch& batch) noexcept {
   const std::lock_guard lock(mutex_);
+  missed_untold_ += batch.missed;
   if (log_ == nullptr) return;
   for (const LeaseTable::Taken& taken : batch.taken) (void)table_.release(taken.lease, now_ns());
+  made_ready();
 }
 
 // --- Outcomes. ---
@@ -413,6 +449,7 @@ void QueueCore::miss(std::uint64_t offset) noexcept {
 
 /// The message is finished: the log is to know, and nothing of it is kept.
 void QueueCore::forget(std::uint64_t offset) noexcept {
+  last_finished_ = std::max(last_finished_, offset);
   (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });
   drop_kept(offset);
 }
@@ -449,7 +486,7 @@ const Progress& QueueCore::note_error(std::uint64_t offset, std::uint8_t attempt
 LeaseOutcome QueueCore::note_delay(std::uint64_t offset, std::int64_t due_ns, std::int64_t now) noexcept {
   Progress& progress = tried_.find(offset)->second;
   progress.delay_ns = std::max<std::int64_t>(due_ns - now, 0);
-  progress.due_ns = progress.delay_ns == 0 ? 0 : wall_ns() + progress.delay_ns;
+  progress.due_ns = progress.delay_ns == 0 ? 0 : plus(wall_ns(), progress.delay_ns);
   const auto number = post([&](GroupItems& items) { items.tried(state_.spec.id, offset, progress); });
   return number ? LeaseOutcome::done : LeaseOutcome::unlogged;
 }
@@ -481,13 +518,17 @@ bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::stri
                 .schema = dead.schema(),
                 .schema_version = dead.schema_version()};
   const Settles settles{.queue = state_.spec.id, .offset = dead.offset()};
-  auto burial = std::make_unique<Burial>(shared_from_this(), dead.offset());
+  auto burial = std::make_unique<Burial>(shared_from_this(), dead.offset(), cut(reason));
   const auto send = [&] {
-    return log_->hand_over({&record, 1}, Durability::interval, false, nullptr, burial.get(), settles);
+    return log_->hand_over({&record, 1}, Durability::synced, false, nullptr, burial.get(), settles);
   };
   auto ticket = send();
-  if (!ticket && ticket.error() == errc::name_invalid) {  // its headers leave no room for these
+  if (!ticket && ticket.error() != errc::overloaded) {  // its headers leave no room for these
     record.headers = std::span(headers).first(own);
+    ticket = send();
+  }
+  if (!ticket && ticket.error() == errc::payload_too_large) {  // nor does its payload
+    record.payload = {};
     ticket = send();
   }
   if (ticket) (void)burial.release();
@@ -496,20 +537,20 @@ bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::stri
   return false;
 }
 
-void QueueCore::buried(std::uint64_t offset, error_code error) noexcept {
+void QueueCore::buried(std::uint64_t offset, error_code error, std::string reason) noexcept {
   const std::lock_guard lock(mutex_);
-  if (log_ == nullptr) return;
   if (!error) {
     (void)table_.finish(offset);
     tried_.erase(offset);
-    made_ready();
-    return;
+    last_finished_ = std::max(last_finished_, offset);
+  } else {
+    try {
+      unburied_[offset] = std::move(reason);
+    } catch (const std::bad_alloc&) {
+      // It stays with the dead, and is buried when the log is opened again.
+    }
   }
-  try {
-    unburied_[offset] = "out of attempts";
-  } catch (const std::bad_alloc&) {
-    // It stays with the dead, and is buried when the log is opened again.
-  }
+  if (log_ != nullptr) made_ready();
 }
 
 LeaseOutcome QueueCore::ack(const LeaseName& lease) noexcept {
@@ -534,10 +575,17 @@ std::size_t QueueCore::ack_all(std::span<Lease> leases) noexcept try {
   for (const Lease& lease : leases) {
     if (table_.ack({lease.offset(), lease.token_}, now) == LeaseTable::Settled::done) acked_.push_back(lease.offset());
   }
-  (void)post([&](GroupItems& items) {
-    for (const std::uint64_t offset : acked_) items.done(state_.spec.id, offset, offset + 1);
-  });
-  for (const std::uint64_t offset : acked_) drop_kept(offset);
+  constexpr std::size_t together = 512;  // in one frame
+  for (std::size_t begin = 0; begin < acked_.size(); begin += together) {
+    const auto part = std::span(acked_).subspan(begin, std::min(together, acked_.size() - begin));
+    (void)post([&](GroupItems& items) {
+      for (const std::uint64_t offset : part) items.done(state_.spec.id, offset, offset + 1);
+    });
+  }
+  for (const std::uint64_t offset : acked_) {
+    drop_kept(offset);
+    last_finished_ = std::max(last_finished_, offset);
+  }
   stats_.acked += acked_.size();
   stats_.stale += leases.size() - acked_.size();
   made_ready();
@@ -629,6 +677,17 @@ QueueState QueueCore::state() const {
   const std::lock_guard lock(mutex_);
   QueueState state = state_;  // also of one that is closed: the last commits may begin a segment
   table_.for_each([&](const Owed& owed) { state.open[owed.offset] = progress_of(owed); });
+  // What has only been read ahead is as if it had not been: there may be very much of it.
+  if (state_.open.empty()) {
+    std::uint64_t next = std::max(read_before_, last_finished_ + 1);
+    for (auto one = state.open.rbegin(); one != state.open.rend() && one->first >= next; ++one) {
+      if (one->second != Progress()) next = one->first + 1;
+    }
+    if (next < state.next) {
+      state.open.erase(state.open.lower_bound(next), state.open.end());
+      state.next = next;
+    }
+  }
   return state;
 }
 

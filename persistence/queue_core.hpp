@@ -83,6 +83,15 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::vector<LeaseTable::Taken> taken;
     std::vector<RecordView> records;
     std::optional<std::uint64_t> items;  // to be durable before anybody gets it
+    std::uint64_t missed = 0;
+  };
+
+  /// What one that finds nothing waits for.
+  struct Waited {
+    LogCore* log = nullptr;
+    std::uint64_t changes = 0;
+    std::uint64_t next = ~std::uint64_t{0};  // something is committed from there on
+    std::optional<Deadline> until;
   };
 
   std::int64_t now_ns() const noexcept;
@@ -94,7 +103,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   error_code read_ahead(std::int64_t now_ns);
   error_code begin_reading();
   void add(const RecordView& record, std::int64_t now_ns);
-  void keep(const RecordView& record);
+  void keep(const RecordView& record) noexcept;
+  error_code lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited);
   error_code take(std::uint16_t member, std::size_t most, std::int64_t now_ns, Batch& batch);
   error_code take_one(LeaseTable::Take took, const LeaseTable::Taken& taken, Batch& batch);
   error_code note_attempts(Batch& batch);
@@ -109,7 +119,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   const Progress& note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error);
   LeaseOutcome note_delay(std::uint64_t offset, std::int64_t due_ns, std::int64_t now_ns) noexcept;
   bool bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept;
-  void buried(std::uint64_t offset, error_code error) noexcept;
+  void buried(std::uint64_t offset, error_code error, std::string reason) noexcept;
   Progress progress_of(const Owed& owed) const;
 
   const std::size_t window_;
@@ -129,6 +139,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   std::map<std::uint64_t, std::string> unburied_;  // dead, and not sent to the dead letters yet: why
   std::atomic<std::uint64_t> changes_{0};    // that may have made something ready
   const bool reads_dead_;
+  const std::uint64_t read_before_;  // by those who had it open before; what is not open in front of it is finished
+  std::uint64_t last_finished_ = 0;
   const std::uint64_t may_have_been_out_;  // what is in front, when the process ended that had it
   bool use_noted_ = false;  // it is durable that there are leases
   std::uint64_t missed_untold_ = 0;

@@ -41,7 +41,8 @@ void SegmentKeeper::set_retention(const Retention& retention) noexcept {
 
 error_code SegmentKeeper::drop_before(std::uint64_t offset) noexcept try {
   const std::lock_guard lock(mutex_);
-  while (files_.segments.second_offset().value_or(std::numeric_limits<std::uint64_t>::max()) <= offset) {
+  while (files_.segments.second_offset().value_or(std::numeric_limits<std::uint64_t>::max()) <= offset &&
+         !oldest_has_groups()) {
     if (const error_code error = take_away_oldest()) return error;
   }
   return {};
@@ -72,7 +73,13 @@ bool SegmentKeeper::make_spare() noexcept try {
   return false;
 }
 
+/// Whether groups could not be known any more without it.
+bool SegmentKeeper::oldest_has_groups() const {
+  return files_.segments.first_serial().value_or(0) >= files_.groups_from.load(std::memory_order_acquire);
+}
+
 bool SegmentKeeper::oldest_is_owed() const {
+  if (oldest_has_groups()) return true;
   const auto owed = owed_from_();
   return owed && files_.segments.second_offset().value_or(0) > *owed;
 }

@@ -38,7 +38,8 @@ class SegmentKeeper {
   Retention retention() const;
   void set_retention(const Retention& retention) noexcept;
 
-  /// Drops segments that have nothing from `offset` on, whoever is owed it. Errors: those of the storage.
+  /// Drops segments that have nothing from `offset` on, whoever is owed it; not what says which groups there are.
+  /// Errors: those of the storage.
   error_code drop_before(std::uint64_t offset) noexcept;
 
   /// Drops the oldest segment. Errors: no_space_on_device, if there is only one, or somebody is owed it; those of the
@@ -52,6 +53,7 @@ class SegmentKeeper {
   std::uint64_t dropped_records() const noexcept { return dropped_records_.load(std::memory_order_relaxed); }
 
  private:
+  bool oldest_has_groups() const;
   bool oldest_is_owed() const;
   bool oldest_may_go(std::int64_t now_ns);
   std::int64_t sealed_at(Segment& segment) noexcept;

@@ -95,6 +95,13 @@ class SegmentList {
     return segments_.empty() ? 0 : segments_.front()->name.base_offset;
   }
 
+  /// Returns: nothing if there is no segment.
+  std::optional<std::uint64_t> first_serial() const {
+    const std::lock_guard lock(mutex_);
+    if (segments_.empty()) return std::nullopt;
+    return segments_.front()->name.serial;
+  }
+
   /// Where the second segment begins. Returns: nothing if there is none.
   std::optional<std::uint64_t> second_offset() const {
     const std::lock_guard lock(mutex_);

@@ -33,12 +33,6 @@ class Window {
     return {data_ + skipped, std::min(bytes, size_ - skipped)};
   }
 
-  /// The file may have changed.
-  void forget() noexcept {
-    size_ = 0;
-    at_end_ = false;
-  }
-
   /// Bytes at and behind `end` are not read before they are asked for: they may change.
   void set_end(std::uint64_t end) noexcept { end_ = end; }
 

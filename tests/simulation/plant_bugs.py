@@ -147,9 +147,9 @@ GROUP_BUGS = [
      "  if (!PLANTED) (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n"
      "  drop_kept"),
     ("what groups did is not written", "log_core.cpp", "stmt",
-     "  for (const GroupItems& items : batch_items_) batch_controls_.push_back({.body = items.bytes()});\n",
-     "  for (const GroupItems& items : batch_items_) {\n"
-     "    if (!PLANTED) batch_controls_.push_back({.body = items.bytes()});\n  }\n"),
+     "  for (const ItemsFrame& frame : batch_items_) batch_controls_.push_back({.body = frame.items.bytes()});\n",
+     "  for (const ItemsFrame& frame : batch_items_) {\n"
+     "    if (!PLANTED) batch_controls_.push_back({.body = frame.items.bytes()});\n  }\n"),
     ("what groups did is lost when the disk is full", "log_core.cpp", "stmt",
      "      items_.push_front(std::move(batch_items_.back()));\n",
      "      if (!PLANTED) items_.push_front(std::move(batch_items_.back()));\n"),
@@ -157,7 +157,7 @@ GROUP_BUGS = [
      "    if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;\n",
      "    if (PLANTED || (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_)) continue;\n"),
     ("a further attempt is made before it is durable", "queue_core.cpp", "stmt",
-     "    if (batch.items) {\n", "    if (batch.items && !PLANTED) {\n"),
+     "  if (!batch.items) return {};\n", "  if (!batch.items || PLANTED) return {};\n"),
     ("that there are leases is not noted", "queue_core.cpp", "stmt",
      "  if (!batch.taken.empty() && !use_noted_) {\n", "  if (!batch.taken.empty() && !use_noted_ && !PLANTED) {\n"),
     ("a clean end hides what was out before it", "queue_core.cpp", "stmt",
@@ -194,7 +194,8 @@ GROUP_BUGS = [
     ("retention does not ask groups", "segment_keeper.cpp", "stmt",
      "  return owed && files_.segments", "  return !PLANTED && owed && files_.segments"),
     ("what is finished already is given", "queue_core.cpp", "stmt",
-     "    if (state_.done.contains(offset)) return;\n", "    if (state_.done.contains(offset) && !PLANTED) return;\n"),
+     "  if (offset >= state_.next && state_.done.contains(offset)) {\n",
+     "  if (!PLANTED && offset >= state_.next && state_.done.contains(offset)) {\n"),
     ("what is open is not read again", "queue_core.cpp", "stmt",
      "  if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);\n",
      "  if (!state_.open.empty() && !PLANTED) begin = std::min(begin, state_.open.begin()->first);\n"),
@@ -202,8 +203,12 @@ GROUP_BUGS = [
      "      case ReadOutcome::record: add(reader_->record(), now); break;\n",
      "      case ReadOutcome::record:\n"
      "        if (!PLANTED || reader_->record().offset() % 16 != 7) add(reader_->record(), now);\n        break;\n"),
-    ("attempts are lowered by what is older", "group_state.cpp", "stmt",
-     "    known->second = std::move(progress);\n", "    if (PLANTED) progress.attempts = 0;\n    known->second = std::move(progress);\n"),
+    ("segments that say which groups there are may go", "segment_keeper.cpp", "stmt",
+     "  if (oldest_has_groups()) return true;\n", "  if (oldest_has_groups() && !PLANTED) return true;\n"),
+    ("items that were refused count as written", "log_core.cpp", "stmt",
+     "  if (error) give_items_back();\n",
+     "  if (error && PLANTED && !batch_items_.empty()) items_written_ = batch_items_.back().last;\n"
+     "  if (error) give_items_back();\n"),
 ]
 BUGS += GROUP_BUGS
 

@@ -27,9 +27,9 @@
 // Time           Leases and delays run by the steady clock; a delay outlives the process by the wall, and is never
 // longer
 //                than what was asked for.
-// Threads        All functions from any thread, but those of one Lease. Lifetime: these objects may outlive the log;
-// what
-//                is left of them does nothing then.
+// Threads        All functions from any thread, but those of one Lease.
+// Lifetime       These objects may outlive the log, and do nothing then. No call may be under way when it is destroyed
+//                or opened again: `Log::close` wakes those who wait.
 #pragma once
 
 #include <bus/error.hpp>
