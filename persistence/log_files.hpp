@@ -33,8 +33,8 @@ struct LogFiles {
   DiskBudget disk;
   WriteCounts counts;
 
-  /// The first segment that is needed to know what groups stand at, by its serial; the highest number if there are none.
-  /// What it says is durable.
+  /// The first segment that is needed to know what groups stand at, by its serial; the highest number if there are
+  /// none. What it says is durable.
   std::atomic<std::uint64_t> groups_from{~std::uint64_t{0}};
 };
 
