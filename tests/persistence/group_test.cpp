@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <latch>
 #include <optional>
 #include <set>
 #include <string>
@@ -378,7 +379,7 @@ TEST_F(Groups, send_what_is_rejected_or_out_of_attempts_to_the_dead_letters) {
   EXPECT_EQ(header(dead[1], dead_first_error_header), "first");
   EXPECT_EQ(header(dead[1], dead_last_error_header), "error 5");
   EXPECT_TRUE(receive().empty());
-  EXPECT_EQ(group->stats().dead, 0U);
+  while (group->stats().dead != 0) std::this_thread::yield();  // whoever commits tells the group after it has told us
   EXPECT_EQ(group->stats().floor, log->next_offset());
   // They are read like any topic, by those who ask for them.
   join({.name = "undertaker", .patterns = {"busbar.dead.workers"}, .start = GroupStart::oldest});
@@ -508,6 +509,84 @@ TEST_F(Groups, are_known_when_the_segment_they_were_made_in_is_gone) {
   clock.advance(1h);
   EXPECT_EQ(finish(), (Texts{"last"})) << "what was acked does not come again";
   EXPECT_EQ(missed, 1U) << "the one that was stuck";
+}
+
+TEST_F(Groups, are_known_though_an_opening_has_begun_the_segment) {
+  options.segment_age = options.timer = 1ms;
+  open();
+  join(workers);
+  append("a");
+  EXPECT_EQ(finish(), (Texts{"a"}));
+  ASSERT_FALSE(group->sync());
+  clock.advance(1s);
+  const auto is_sealed = [&] { return LogSnapshot::open(disk.mount())->segments()->back().sealed; };
+  while (!is_sealed()) std::this_thread::yield();  // the timer
+  options.segment_age = 0s;
+  open();
+  join(workers);
+  append("b");
+  EXPECT_EQ(finish(), (Texts{"b"}));
+  ASSERT_FALSE(group->sync());
+  EXPECT_GT(log->drop_before(log->next_offset()).value(), 0U);
+  crash();
+  append("c");
+  join({.name = "workers", .start = GroupStart::next});
+  EXPECT_EQ(finish(), (Texts{"c"}));
+}
+
+TEST_F(Groups, LOG_7_attempts_are_counted_however_often_the_log_rolls) {
+  open();
+  append("poison");
+  const std::string payload(1000, 'x');
+  for (int life = 0;; ++life) {
+    ASSERT_LT(life, 12) << "it is given in each life";
+    join({.name = "workers", .start = GroupStart::oldest, .read_ahead = 1'000'000});
+    append("first", {.topic = "work", .priority = std::uint8_t{3}});
+    auto first = receive(1);
+    if (!first.empty() && first[0].record().text() == "first") EXPECT_EQ(first[0].ack(), LeaseOutcome::done);
+    const std::uint64_t segments = log->stats().segments;
+    while (log->stats().segments == segments) append(payload, {.topic = "fill"});
+    const auto given = receive(1);
+    if (!on_topic("busbar.dead.workers").empty()) break;
+    disk.crash({.keep = 0.0});
+    open();
+    clock.advance(1h);
+  }
+}
+
+TEST_F(Groups, that_are_removed_wake_who_waits) {
+  options.clock = &Clock::system();
+  log.emplace(Log::open(disk.mount(), options).value());
+  for (int i = 0; i < 20; ++i) {  // sometimes it waits already
+    join(workers);
+    std::latch about_to_wait{1};
+    std::thread worker([&] {
+      const auto deadline = std::chrono::steady_clock::now() + 30s;
+      about_to_wait.count_down();
+      EXPECT_EQ(member->receive_until(1, deadline).error(), errc::closed);
+    });
+    about_to_wait.wait();
+    for (int spin = 0; spin < i; ++spin) std::this_thread::yield();
+    EXPECT_FALSE(group->remove());
+    worker.join();
+  }
+}
+
+TEST_F(Groups, write_any_number_of_acks) {
+  open();
+  join(workers, {.in_flight_messages = 20'000, .in_flight_bytes = std::uint64_t{1} << 30});
+  for (int i = 0; i < 16'000; ++i) ASSERT_TRUE(log->append<Durability::written>({.topic = "work"}));
+  auto leases = receive(16'000);
+  ASSERT_EQ(leases.size(), 16'000U);
+  std::vector<Lease> every_other;
+  for (std::size_t i = 0; i < leases.size(); i += 2) every_other.push_back(std::move(leases[i]));
+  EXPECT_EQ(ack_all(every_other), 8000U);  // more than a segment has room for
+  append("goes on");
+  ASSERT_FALSE(group->sync());
+  crash({.keep = 0.0});
+  join(workers);
+  clock.advance(1h);
+  EXPECT_EQ(finish().size(), 8001U);
 }
 
 TEST_F(Groups, that_were_removed_are_new_when_they_are_made_again) {
