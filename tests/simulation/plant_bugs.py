@@ -150,9 +150,6 @@ GROUP_BUGS = [
      "  for (const ItemsFrame& frame : batch_items_) batch_controls_.push_back({.body = frame.items.bytes()});\n",
      "  for (const ItemsFrame& frame : batch_items_) {\n"
      "    if (!PLANTED) batch_controls_.push_back({.body = frame.items.bytes()});\n  }\n"),
-    ("what groups did is lost when the disk is full", "log_core.cpp", "stmt",
-     "      items_.push_front(std::move(batch_items_.back()));\n",
-     "      if (!PLANTED) items_.push_front(std::move(batch_items_.back()));\n"),
     ("a further attempt is not noted", "queue_core.cpp", "stmt",
      "    if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;\n",
      "    if (PLANTED || (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_)) continue;\n"),
@@ -203,8 +200,6 @@ GROUP_BUGS = [
      "      case ReadOutcome::record: add(reader_->record(), now); break;\n",
      "      case ReadOutcome::record:\n"
      "        if (!PLANTED || reader_->record().offset() % 16 != 7) add(reader_->record(), now);\n        break;\n"),
-    ("segments that say which groups there are may go", "segment_keeper.cpp", "stmt",
-     "  if (oldest_has_groups()) return true;\n", "  if (oldest_has_groups() && !PLANTED) return true;\n"),
     ("items that were refused count as written", "log_core.cpp", "stmt",
      "  if (error) give_items_back();\n",
      "  if (error && PLANTED && !batch_items_.empty()) items_written_ = batch_items_.back().last;\n"
