@@ -36,8 +36,11 @@ class WaitersOn {
     cell.sleepers.fetch_add(1, Traits::arm);  // sync CELL-ARM
     auto lock = cell.bed.lock();
     bool in_time = true;
-    while (!done() && in_time) in_time = cell.bed.sleep(lock, deadline);
-    const bool is_done = done();
+    bool is_done = done();  // and not looked at again: it may be so for a moment only
+    while (!is_done && in_time) {
+      in_time = cell.bed.sleep(lock, deadline);
+      is_done = done();
+    }
     lock.unlock();
     cell.sleepers.fetch_sub(1, sync::relaxed);
     return is_done;

@@ -337,7 +337,7 @@ TEST_F(PublicLog, LOG_1_what_many_threads_were_given_receipts_for_survives) {
     running.emplace_back([&, who] {
       for (int i = 0; i < appends; ++i) {
         const auto receipt = append(std::to_string(who) + "." + std::to_string(i));
-        ASSERT_TRUE(receipt);
+        ASSERT_TRUE(receipt) << receipt.error().message();
         offsets[static_cast<std::size_t>(who)].push_back(receipt->offset());
       }
     });
