@@ -794,7 +794,7 @@ TEST(SnapshotFormat, what_a_later_version_adds_is_passed_over) {
   EXPECT_EQ(read_all(frames), some_state());
   // What is to be known of a message may be told in more bytes: 30, with one more.
   Frames longer = encode_snapshot(some_state(), 4096);
-  longer[1].resize(longer[1].size() - 16);
+  longer[1].erase(longer[1].end() - 16, longer[1].end());
   const Bytes ahead = from_hex("05020000010000001e000601000000007700000000000000");
   longer[1].insert(longer[1].end(), ahead.begin(), ahead.end());
   EXPECT_EQ(read_all(longer), some_state());

@@ -543,7 +543,9 @@ TEST_F(Groups, LOG_7_attempts_are_counted_however_often_the_log_rolls) {
     join({.name = "workers", .start = GroupStart::oldest, .read_ahead = 1'000'000});
     append("first", {.topic = "work", .priority = std::uint8_t{3}});
     auto first = receive(1);
-    if (!first.empty() && first[0].record().text() == "first") EXPECT_EQ(first[0].ack(), LeaseOutcome::done);
+    if (!first.empty() && first[0].record().text() == "first") {
+      EXPECT_EQ(first[0].ack(), LeaseOutcome::done);
+    }
     const std::uint64_t segments = log->stats().segments;
     while (log->stats().segments == segments) append(payload, {.topic = "fill"});
     const auto given = receive(1);
