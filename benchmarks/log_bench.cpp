@@ -318,12 +318,14 @@ bool d5(const Options& options) {
   return sound;
 }
 
-/// What a crash leaves of a log: its files as they are, on the disk.
+/// What a crash leaves of a log: its files as they are, on the disk. Without what is unfinished, for the log is alive
+/// and may rename that meanwhile.
 void copy_crashed(const fs::path& from, const fs::path& to) {
   for (const auto& entry : fs::directory_iterator(from)) {
-    if (!entry.is_regular_file() || entry.path().filename() == "LOCK") continue;
-    const fs::path copy = to / entry.path().filename();
-    fs::copy_file(entry.path(), copy);
+    const fs::path& path = entry.path();
+    if (!entry.is_regular_file() || path.filename() == "LOCK" || path.extension() == ".unfinished") continue;
+    const fs::path copy = to / path.filename();
+    fs::copy_file(path, copy);
     File(copy, O_RDWR).sync();  // or the opening would wait for it
   }
 }

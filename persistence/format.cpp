@@ -258,8 +258,8 @@ void encode_footer(const Footer& footer, std::span<const IndexEntry> index, std:
   writer.put(footer.end)
       .put(footer.records)
       .put(footer.controls)
-      .put(footer.snapshot_serial)
-      .put(footer.snapshot_position)
+      .put(footer.groups_serial)
+      .put(footer.groups_position)
       .put(footer.sealed_ns)
       .put(static_cast<std::uint64_t>(index.size()));
   for (const IndexEntry& entry : index) writer.put(entry.position).put(entry.number).put(entry.time);
@@ -271,8 +271,8 @@ std::optional<DecodedFooter> decode_footer(std::span<const std::byte> body) noex
   decoded.footer.end = take<std::uint64_t>(body);
   decoded.footer.records = take<std::uint32_t>(body);
   decoded.footer.controls = take<std::uint32_t>(body);
-  decoded.footer.snapshot_serial = take<std::uint64_t>(body);
-  decoded.footer.snapshot_position = take<std::uint64_t>(body);
+  decoded.footer.groups_serial = take<std::uint64_t>(body);
+  decoded.footer.groups_position = take<std::uint64_t>(body);
   decoded.footer.sealed_ns = take<std::int64_t>(body);
   const auto entries = take<std::uint64_t>(body);
   if (entries > body.size() / 12) return std::nullopt;

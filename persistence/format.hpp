@@ -107,7 +107,7 @@ enum class FrameKind : std::uint8_t {
   footer = 5,         ///< ends a sealed segment
   verdict = 6,        ///< what an opening found out about a damaged region, so that no later one must guess
   control = 7,        ///< of groups
-  snapshot = 8,       ///< of groups and producers
+  snapshot = 8,       ///< of groups
 };
 inline constexpr bool is_record(FrameKind kind) noexcept {
   return kind == FrameKind::record || kind == FrameKind::tagged_record;
@@ -209,8 +209,8 @@ struct Footer {
   std::uint64_t end = 0;  ///< where the frames in front of it end
   std::uint32_t records = 0;
   std::uint32_t controls = 0;  ///< without the footer
-  std::uint64_t snapshot_serial = 0;  ///< of the segment with the latest snapshot, 0 if there is none
-  std::uint64_t snapshot_position = 0;  ///< of its first frame
+  std::uint64_t groups_serial = 0;  ///< of the segment where reading what groups have done begins; 0 if nowhere
+  std::uint64_t groups_position = 0;  ///< of its frame: of the latest snapshot, or else the first that they ever did
   std::int64_t sealed_ns = 0;  ///< wall time
   friend bool operator==(const Footer&, const Footer&) = default;
 };

@@ -22,8 +22,6 @@ void erase_between(Offsets& offsets, std::uint64_t begin, std::uint64_t end) noe
   if (begin < end) offsets.erase(offsets.lower_bound(begin), offsets.lower_bound(end));
 }
 
-void erase_below(Offsets& offsets, std::uint64_t end) noexcept { erase_between(offsets, 0, end); }
-
 }  // namespace
 
 // --- Offsets. ---
@@ -66,21 +64,6 @@ std::uint64_t OffsetSet::count(std::uint64_t begin, std::uint64_t end) const noe
     if (from < to) count += to - from;
   }
   return count;
-}
-
-void advance(QueueState& queue, std::uint64_t to, std::span<const std::uint64_t> owed) {
-  if (to <= queue.next) return;
-  for (const std::uint64_t offset : owed) {
-    if (offset < queue.next || offset >= to || queue.done.contains(offset)) continue;
-    if (auto known = queue.ahead.extract(offset)) {
-      queue.open.insert(queue.open.end(), std::move(known));
-    } else {
-      queue.open.try_emplace(queue.open.end(), offset);
-    }
-  }
-  queue.next = to;
-  queue.done.remove_below(to);
-  erase_below(queue.ahead, to);
 }
 
 // --- Parts: what items and the frames of snapshots are made of. ---
@@ -201,8 +184,7 @@ enum ItemKind : std::uint8_t {
   deleted_item = 2,
   done_item = 3,
   tried_item = 4,
-  moved_item = 5,
-  used_item = 6
+  used_item = 5,
 };
 
 constexpr std::size_t tried_head_bytes = 32;
@@ -247,11 +229,6 @@ void GroupItems::tried(std::uint32_t queue, std::uint64_t offset, const Progress
       .zeros(3)
       .put(bytes_of(first))
       .put(bytes_of(last));
-  last_done_ = 0;
-}
-
-void GroupItems::moved(std::uint32_t queue, std::uint64_t offset) {
-  Writer(append_part(bytes_, moved_item, queue, 8)).put(offset);
   last_done_ = 0;
 }
 
@@ -314,16 +291,6 @@ void apply_tried(std::span<const std::byte> body, QueueState& queue) {
   }
 }
 
-void apply_moved(std::span<const std::byte> body, QueueState& queue) noexcept {
-  if (body.size() < 8) return;
-  const auto offset = take<std::uint64_t>(body);
-  erase_below(queue.open, offset);
-  if (offset <= queue.next) return;
-  queue.next = offset;
-  queue.done.remove_below(offset);
-  erase_below(queue.ahead, offset);
-}
-
 void apply_item(const Part& item, GroupState& state) {
   // An id is not given again though the item that made its queue is lost.
   if (item.kind >= made_item && item.kind <= used_item && item.number != std::numeric_limits<std::uint32_t>::max()) {
@@ -336,7 +303,6 @@ void apply_item(const Part& item, GroupState& state) {
     case deleted_item: state.queues.erase(queue); break;
     case done_item: apply_done(item.body, queue->second); break;
     case tried_item: apply_tried(item.body, queue->second); break;
-    case moved_item: apply_moved(item.body, queue->second); break;
     case used_item:
       if (!item.body.empty()) queue->second.in_use = item.body[0] != std::byte{0};
       break;

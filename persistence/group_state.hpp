@@ -73,12 +73,6 @@ struct QueueState {
   friend bool operator==(const QueueState&, const QueueState&) = default;
 };
 
-/// The queue has come to `to`. `owed` are the offsets in front of that which are for it, rising; what is not from
-/// `next` on is passed over. Those that are not done are open from now on. Does nothing if it has come further already.
-/// Whether an item is taken in before this or after it makes no difference.
-/// Errors: throws std::bad_alloc; then the call may be made again.
-void advance(QueueState& queue, std::uint64_t to, std::span<const std::uint64_t> owed);
-
 struct GroupState {
   std::uint32_t next_id = 1;  ///< of the next queue
   std::map<std::uint32_t, QueueState> queues = {};
@@ -99,9 +93,6 @@ class GroupItems {
 
   /// Tried so many times, and what is to be known of that.
   void tried(std::uint32_t queue, std::uint64_t offset, const Progress& progress);
-
-  /// The queue goes on at `offset`: what is in front is finished, whatever it was.
-  void moved(std::uint32_t queue, std::uint64_t offset);
 
   /// From now on, or no longer, there may be leases that no item tells of.
   void used(std::uint32_t queue, bool in_use);

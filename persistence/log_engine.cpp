@@ -356,7 +356,7 @@ GroupsPlace LogEngine::groups_before(const Segment& segment) {
     Names names;
     if (const auto mirror = read_mirror(window, *header, names); mirror.footer) {
       const Footer& footer = mirror.footer->footer;
-      return footer.snapshot_serial != 0 ? GroupsPlace{footer.snapshot_serial, footer.snapshot_position} : first;
+      return footer.groups_serial != 0 ? GroupsPlace{footer.groups_serial, footer.groups_position} : first;
     }
     // It has no footer any more: its frames say it.
     FrameNotes notes;
@@ -738,8 +738,8 @@ error_code LogEngine::seal() {
   encode_footer({.end = place_.position,
                  .records = place_.next_record,
                  .controls = place_.next_control,
-                 .snapshot_serial = groups_.serial,
-                 .snapshot_position = groups_.position,
+                 .groups_serial = groups_.serial,
+                 .groups_position = groups_.position,
                  .sealed_ns = now},
                 index, body.data());
   // What was not synced must be before the footer says that it is.

@@ -56,7 +56,7 @@ bool choose_items(Choices& choices, GroupItems& items) {
         items.deleted(queue);
         go_on = false;
         break;
-      case 1: items.moved(queue, choose_offset(choices)); break;
+      case 1: items.used(queue, choices.take() % 2 != 0); break;
       case 2:
       case 3: {
         QueueSpec spec{.id = queue, .group = "group", .begin = choices.take()};

@@ -4,6 +4,8 @@
 // docs/log-format.md.
 #include "persistence/format.hpp"
 
+#include "hex.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,17 +25,6 @@ namespace {
 using Bytes = std::vector<std::byte>;
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
-
-std::string hex(std::span<const std::byte> bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text;
-  for (const std::byte byte : bytes) {
-    const auto value = std::to_integer<std::size_t>(byte);
-    text += digits[value >> 4];
-    text += digits[value & 15];
-  }
-  return text;
-}
 
 // --- Checksums ---
 
@@ -261,8 +252,7 @@ TEST(Bodies, names_stand_one_behind_the_other) {
 }
 
 TEST(Bodies, a_footer_is_read_as_written) {
-  const Footer footer{
-      .end = 1, .records = 2, .controls = 3, .snapshot_serial = 4, .snapshot_position = 5, .sealed_ns = 6};
+  const Footer footer{.end = 1, .records = 2, .controls = 3, .groups_serial = 4, .groups_position = 5, .sealed_ns = 6};
   const std::array index{IndexEntry{7, 8, 9}, IndexEntry{10, 11, 12}};
   Bytes bytes(footer_bytes(index.size()));
   encode_footer(footer, index, bytes.data());

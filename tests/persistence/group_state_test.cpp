@@ -4,6 +4,7 @@
 // docs/log-format.md.
 #include "persistence/group_state.hpp"
 
+#include "hex.hpp"
 #include "persistence/sound_group_state.hpp"
 
 #include <gtest/gtest.h>
@@ -30,17 +31,6 @@ using Bytes = std::vector<std::byte>;
 using Frames = std::vector<Bytes>;
 
 constexpr std::uint64_t most = ~std::uint64_t{0};
-
-std::string hex(std::span<const std::byte> bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text;
-  for (const std::byte byte : bytes) {
-    const auto value = std::to_integer<std::size_t>(byte);
-    text += digits[value >> 4];
-    text += digits[value & 15];
-  }
-  return text;
-}
 
 Bytes from_hex(std::string_view text) {
   Bytes bytes;
@@ -217,10 +207,10 @@ TEST(GroupItemsFormat, golden) {
             "6e6f"
             "676f6e65"
             "0000");
-  items.moved(7, 9);
+  items.used(7, true);
   EXPECT_EQ(taken(),
             "0501000007000000"
-            "0900000000000000");
+            "0100000000000000");
   EXPECT_TRUE(items.empty());
 }
 
@@ -239,7 +229,7 @@ TEST(GroupItemsFormat, done_goes_on_in_place) {
   EXPECT_TRUE(grows([&] { items.done(1, 11, 12); })) << "a gap";
   EXPECT_TRUE(grows([&] { items.done(2, 12, 13); })) << "another queue";
   EXPECT_TRUE(grows([&] { items.done(1, 12, 13); })) << "something in between";
-  items.moved(1, 3);
+  items.used(1, true);
   EXPECT_TRUE(grows([&] { items.done(1, 13, 14); }));
   items.tried(1, 20, {});
   EXPECT_TRUE(grows([&] { items.done(1, 14, 15); }));
@@ -282,7 +272,7 @@ TEST(GroupItemsFormat, cut_anywhere_gives_what_is_in_front) {
   const auto ended = [&] { ends.push_back(items.bytes().size()); };
   items.done(7, 8, 9), ended();
   items.tried(7, 6, {.attempts = 1, .first_error = "x"}), ended();
-  items.moved(7, 6), ended();
+  items.used(7, true), ended();
   items.deleted(7), ended();
   for (std::size_t cut = 0; cut <= items.bytes().size(); ++cut) {
     const bool at_an_end = std::ranges::count(ends, cut) != 0;
@@ -299,7 +289,7 @@ TEST(GroupItemsFormat, with_any_bit_flipped_leaves_a_sound_state) {
   GroupItems items = made({.id = 1, .group = "g", .patterns = {"a"}});
   items.tried(1, 6, {.attempts = 1, .first_error = "x", .last_error = "y"});
   items.done(1, 8, 12);
-  items.moved(1, 7);
+  items.used(1, true);
   items.done(1, 20, 22);
   items.deleted(2);
   for (std::size_t bit = 0; bit < items.bytes().size() * 8; ++bit) {
@@ -335,7 +325,7 @@ TEST(Queues, are_made_once_and_deleted) {
   items.deleted(7);
   items.done(7, 5, 6);
   items.tried(7, 5, {.attempts = 1});
-  items.moved(7, 6);
+  items.used(7, true);
   EXPECT_TRUE(apply(items, state));
   EXPECT_EQ(state.queues.size(), 1U);
   EXPECT_EQ(state.next_id, 8U) << "no id is given twice";
@@ -465,31 +455,6 @@ TEST_F(Queue, never_counts_fewer_attempts) {
   items.tried(1, most - 1, {.attempts = 1});
   apply_all();
   EXPECT_EQ(queue().ahead.size(), 1U) << "the last offset of all has no end";
-}
-
-TEST_F(Queue, that_is_moved_has_finished_what_is_in_front) {
-  items.done(1, 20, 30);
-  items.tried(1, 15, {.attempts = 1});
-  items.tried(1, 31, {.attempts = 1});
-  items.moved(1, 4);
-  apply_all();
-  EXPECT_EQ(open(), (Offsets{4, 5, 6, 7, 8, 9}));
-  EXPECT_EQ(queue().next, 10U);
-  EXPECT_EQ(queue().ahead.size(), 2U);
-  items.moved(1, 25);
-  apply_all();
-  EXPECT_TRUE(queue().open.empty());
-  EXPECT_EQ(queue().next, 25U);
-  EXPECT_EQ(queue().done.ranges(), (Ranges{{25, 30}}));
-  EXPECT_EQ(queue().ahead.size(), 1U);
-  come_to(20);
-  EXPECT_EQ(queue().next, 25U) << "it has come further already";
-  EXPECT_TRUE(queue().open.empty());
-  come_to(33);
-  EXPECT_EQ(open(), (Offsets{30, 31, 32}));
-  items.moved(1, most);
-  apply_all();
-  EXPECT_EQ(queue(), (QueueState{.spec = queue().spec, .next = most}));
 }
 
 TEST_F(Queue, owes_only_what_is_for_it) {
@@ -923,9 +888,8 @@ History random_history(Random& random, std::size_t steps) {
           break;
         case 1:
           if (!random.one_in(8)) break;
-          items.moved(id, offset);
+          items.done(id, 0, offset);
           Model::finish(one, 0, offset);
-          one.next = std::max(one.next, offset);
           break;
         case 2:
           if (!random.one_in(10)) break;

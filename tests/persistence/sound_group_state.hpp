@@ -1,14 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What holds for the state of groups, whatever was taken into it.
+// What holds for the state of groups, whatever was taken into it, and how a queue comes further.
 #pragma once
 
 #include "persistence/group_state.hpp"
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <utility>
 
 namespace bus::detail {
+
+/// The queue has come to `to`. `owed` are the offsets in front of that which are for it, rising; what is not from
+/// `next` on is passed over. Those that are not done are open from now on. Does nothing if it has come further already.
+/// Whether an item is taken in before this or after it makes no difference.
+inline void advance(QueueState& queue, std::uint64_t to, std::span<const std::uint64_t> owed) {
+  if (to <= queue.next) return;
+  for (const std::uint64_t offset : owed) {
+    if (offset < queue.next || offset >= to || queue.done.contains(offset)) continue;
+    if (auto known = queue.ahead.extract(offset)) {
+      queue.open.insert(queue.open.end(), std::move(known));
+    } else {
+      queue.open.try_emplace(queue.open.end(), offset);
+    }
+  }
+  queue.next = to;
+  queue.done.remove_below(to);
+  queue.ahead.erase(queue.ahead.begin(), queue.ahead.lower_bound(to));
+}
 
 inline bool is_sound(const QueueState& queue) {
   if (!queue.open.empty() && queue.open.rbegin()->first >= queue.next) return false;

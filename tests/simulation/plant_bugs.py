@@ -187,7 +187,7 @@ GROUP_BUGS = [
      "  if (replay && !replay->is_sound()) replay = from({});\n",
      "  if (replay && !replay->is_sound() && !PLANTED) replay = from({});\n"),
     ("a footer does not say where groups stand", "log_engine.cpp", "expr",
-     ".snapshot_serial = groups_.serial,", ".snapshot_serial = PLANTED ? 0 : groups_.serial,"),
+     ".groups_serial = groups_.serial,", ".groups_serial = PLANTED ? 0 : groups_.serial,"),
     ("retention does not ask groups", "segment_keeper.cpp", "stmt",
      "  return owed && files_.segments", "  return !PLANTED && owed && files_.segments"),
     ("what is finished already is given", "queue_core.cpp", "stmt",
