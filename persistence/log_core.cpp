@@ -210,7 +210,7 @@ error_code LogCore::close() noexcept {
       if (!error) error = engine_->prove();
       if (error) fail();
       // What groups did, and there was no room for.
-      if (!error && items_pending_.load(std::memory_order_relaxed)) error = system_error(sys::errc::no_space_on_device);
+      if (!error && items_.pending()) error = system_error(sys::errc::no_space_on_device);
     } else {
       error = errc::log_read_only;
     }
@@ -219,7 +219,7 @@ error_code LogCore::close() noexcept {
   }
   closed_.store(true, std::memory_order_seq_cst);
   waiters_.wake_all();
-  item_waiters_.wake_all();
+  items_.wake_all();
   readers_.wake_all();
   room_.wake_all();
   return error;
@@ -461,8 +461,7 @@ bool LogCore::something_to_do() const noexcept {
   const std::uint64_t wanted = sync_wanted_.load(std::memory_order_seq_cst);
   const bool may_sync =
       wanted > synced_.load(std::memory_order_seq_cst) && wanted <= written_.load(std::memory_order_seq_cst);
-  const bool items = items_wanted_.load(std::memory_order_seq_cst) > items_synced_.load(std::memory_order_seq_cst);
-  return may_sync || items || roll_asked_.load(std::memory_order_seq_cst);
+  return may_sync || items_.is_wanted() || roll_asked_.load(std::memory_order_seq_cst);
 }
 
 /// Commits in the thread of an appender, until its own is done. What has come meanwhile is the commit thread's.
@@ -504,10 +503,9 @@ void LogCore::run_commits() noexcept {
 std::uint32_t LogCore::gather() {
   const std::size_t most = batch_limit(options_);
   const std::int64_t now = wall_ns(*options_.clock);
-  std::size_t& bytes = gathered_bytes_;
+  std::size_t& bytes = batch_bytes_;
   bytes = 0;
   std::uint32_t taken = 0;
-  batch_.clear();
   const auto first = static_cast<std::uint32_t>(next_ticket_);
   for (;;) {
     const std::uint32_t ticket = first + taken;
@@ -555,29 +553,30 @@ bool LogCore::commit_some() noexcept {
   }
   const std::uint64_t wanted = sync_wanted_.load(std::memory_order_seq_cst);
   const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
+  // A record that has a commit to itself may need all the room of a segment; items are in front of the next one then.
+  const bool items_first = std::exchange(items_passed_over_, false);
   std::uint32_t taken = 0;
-  items_left_ = false;
   error_code error;
+  batch_.clear();
   try {
-    taken = gather();
-    // A record that has a commit to itself may need all the room of a segment.
-    if (taken != 0 ? gathered_bytes_ <= batch_limit(options_) : must_write_items(due)) gather_items();
-    if (taken != 0 || !batch_controls_.empty()) error = write_gathered();
+    if (!items_first) taken = gather();
+    items_passed_over_ = taken != 0 && batch_bytes_ > batch_limit(options_) && items_.pending();
+    if (items_first || (taken == 0 ? must_write_items(due) : !items_passed_over_)) (void)items_.gather();
+    if (taken != 0 || !items_.batch().empty()) error = write_gathered();
   } catch (const std::bad_alloc&) {
     error = errc::out_of_memory;
     if (taken == 0 && intake_.is_ready(static_cast<std::uint32_t>(next_ticket_))) {
       taken = intake_.entry(static_cast<std::uint32_t>(next_ticket_)).together;
     }
   }
-  const bool refused_items = error && !batch_items_.empty();
-  if (error) give_items_back();
+  const bool refused_items = error && !items_.batch().empty();
+  if (error && !items_.give_back()) fail();  // what groups did could not be told any more
   if (taken == 0 && error && !engine_->read_only()) {
-    // There is no room for what groups did. That is no reason not to sync.
     error = {};
     sync_due_.store(in_ns(std::chrono::steady_clock::now() + options_.sync_every), std::memory_order_relaxed);
   }
-  const bool wrote_items = !batch_controls_.empty();
-  bool must_sync = items_wanted_.load(std::memory_order_seq_cst) > items_synced_.load(std::memory_order_relaxed);
+  const bool wrote_items = !items_.batch().empty();
+  bool must_sync = items_.is_wanted();
   bool sync_later = wrote_items;
   const auto first = static_cast<std::uint32_t>(next_ticket_);
   for (std::uint32_t i = 0; i < taken && !error; ++i) {
@@ -592,13 +591,13 @@ bool LogCore::commit_some() noexcept {
     if (!must_sync && due == 0) sync_due_.store(now + options_.sync_every.count(), std::memory_order_relaxed);
   }
   must_sync = must_sync || (wanted > synced_.load(std::memory_order_relaxed) && wanted <= next_ticket_ + taken);
-  if (must_sync && !error) error = engine_->sync();
-  const bool synced = must_sync && !error;
+  // That there is no room for what comes is no reason not to sync what has come.
+  const bool synced = must_sync && !engine_->read_only() && !engine_->sync();
   if (synced) {
-    sync_due_.store(0, std::memory_order_seq_cst);                          // sync ITEMS-DUE
-    if (items_left_ && wrote_items) {
+    sync_due_.store(0, std::memory_order_seq_cst);  // sync ITEMS-DUE
+    if (items_.left() && wrote_items) {
       sync_due_.store(in_ns(std::chrono::steady_clock::now()), std::memory_order_relaxed);  // at once
-    } else if (items_pending_.load(std::memory_order_seq_cst)) {  // sync ITEMS-DUE
+    } else if (items_.pending()) {  // sync ITEMS-DUE
       make_sync_due();
     }
   }
@@ -612,13 +611,14 @@ bool LogCore::commit_some() noexcept {
     engine_->show();
     commits_.fetch_add(1, std::memory_order_relaxed);
   }
-  end_items(refused_items, synced);
+  items_.end(synced);
+  if (refused_items) items_.refuse();
   settle(taken, error, synced);
   if (roll_asked_.exchange(false, std::memory_order_relaxed)) {
     const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
     if (age >= options_.segment_age.count() && engine_->end_segment()) fail();
   }
-  return taken != 0 || synced || wrote_items;
+  return taken != 0 || synced || wrote_items || items_first;
 }
 
 // --- Items of groups. ---
@@ -631,96 +631,41 @@ void LogCore::make_sync_due() noexcept {
 
 /// Whether items are to be written though there is no record.
 bool LogCore::must_write_items(std::int64_t due) const noexcept {
-  if (!items_pending_.load(std::memory_order_relaxed)) return false;
-  if (items_wanted_.load(std::memory_order_seq_cst) > items_synced_.load(std::memory_order_relaxed)) return true;
+  if (!items_.pending()) return false;
+  if (items_.is_wanted()) return true;
   if (stopping_.load(std::memory_order_relaxed)) return true;
   return due != 0 && in_ns(std::chrono::steady_clock::now()) >= due;
 }
 
-/// Errors: throws std::bad_alloc.
-void LogCore::gather_items() {
-  batch_items_.reserve(item_frames);
-  batch_controls_.reserve(item_frames);
-  {
-    const std::lock_guard lock(items_mutex_);
-    while (!items_.empty() && batch_items_.size() < item_frames) {
-      batch_items_.push_back(std::move(items_.front()));
-      items_.pop_front();
-    }
-    items_left_ = !items_.empty();
-    items_pending_.store(items_left_, std::memory_order_relaxed);
-  }
-  for (const ItemsFrame& frame : batch_items_) batch_controls_.push_back({.body = frame.items.bytes()});
-}
-
-/// They were not written.
-void LogCore::give_items_back() noexcept {
-  if (batch_items_.empty()) return;
-  const std::lock_guard lock(items_mutex_);
-  try {
-    while (!batch_items_.empty()) {
-      items_.push_front(std::move(batch_items_.back()));
-      batch_items_.pop_back();
-    }
-    items_pending_.store(true, std::memory_order_relaxed);
-  } catch (const std::bad_alloc&) {
-    fail();  // what groups did could not be told any more
-  }
-  batch_controls_.clear();
-}
-
-void LogCore::end_items(bool refused, bool synced) noexcept {
-  if (!batch_items_.empty()) items_written_ = batch_items_.back().last;
-  batch_controls_.clear();
-  batch_items_.clear();
-  if (synced) items_synced_.store(items_written_, std::memory_order_seq_cst);  // in front of CELL-CHECK
-  if (refused) {
-    // Who waits is told; what was posted is tried again with a later commit.
-    std::uint64_t wanted = items_wanted_.load(std::memory_order_seq_cst);
-    items_refusals_.fetch_add(1, std::memory_order_seq_cst);
-    (void)items_wanted_.compare_exchange_strong(wanted, items_synced_.load(std::memory_order_relaxed),
-                                                std::memory_order_seq_cst);
-  }
-  if (synced || refused) item_waiters_.wake(0, 1);
-}
-
 error_code LogCore::sync_items() noexcept {
-  std::uint64_t number = 0;
-  {
-    const std::lock_guard lock(items_mutex_);
-    number = items_posted_;
-  }
-  return number > items_synced_.load(std::memory_order_seq_cst) ? wait_items(number) : error_code();
+  const std::uint64_t number = items_.posted();
+  return items_.is_durable(number) ? error_code() : wait_items(number);
 }
 
 error_code LogCore::wait_items(std::uint64_t number) noexcept {
-  const std::uint64_t refusals = items_refusals_.load(std::memory_order_seq_cst);
-  const auto is_refused = [&] { return items_refusals_.load(std::memory_order_seq_cst) != refusals; };
-  std::uint64_t wanted = items_wanted_.load(std::memory_order_relaxed);
-  while (wanted < number && !items_wanted_.compare_exchange_weak(wanted, number, std::memory_order_seq_cst)) {
-  }
-  const auto is_durable = [&] { return items_synced_.load(std::memory_order_seq_cst) >= number; };
+  const std::uint64_t refusals = items_.refusals();
+  items_.want(number);
   const auto done = [&] {
-    return is_durable() || is_refused() || failed_.load(std::memory_order_seq_cst) ||
+    return items_.is_durable(number) || items_.refusals() != refusals || failed_.load(std::memory_order_seq_cst) ||
            closed_.load(std::memory_order_seq_cst);
   };
   while (!done()) {
     if (!turn_.is_taken()) {
       if (!lead(0)) std::this_thread::yield();
     } else {
-      (void)item_waiters_.wait(0, nullptr, [&] { return done() || !turn_.is_taken(); });
+      items_.wait([&] { return done() || !turn_.is_taken(); });
     }
   }
-  if (is_durable()) return {};
+  if (items_.is_durable(number)) return {};
   if (failed_.load(std::memory_order_seq_cst)) return errc::log_read_only;
-  return is_refused() ? system_error(sys::errc::no_space_on_device) : make_error_code(errc::closed);
+  return items_.refusals() != refusals ? system_error(sys::errc::no_space_on_device) : make_error_code(errc::closed);
 }
 
 error_code LogCore::write_gathered() noexcept {
   const std::uint64_t rolls = files_.counts.rolls.load(std::memory_order_relaxed);
   std::optional<Deadline> deadline;  // of the wait for room
   for (;;) {
-    const error_code error = engine_->append(batch_, batch_controls_);
+    const error_code error = engine_->append(batch_, items_.batch());
     if (error != sys::errc::no_space_on_device) {
       full_.store(false, std::memory_order_relaxed);
       // There may be something to drop, and a spare to make.
@@ -768,7 +713,7 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
   next_ticket_ = end;
   if (!failed) {
     if (all_synced) synced_.store(end, std::memory_order_seq_cst);  // sync WATERMARK
-    written_.store(end, std::memory_order_seq_cst);                 // sync WATERMARK
+    written_.store(end, std::memory_order_seq_cst);  // sync WATERMARK
   }
   unsynced_bytes_.store(engine_->unsynced_bytes(), std::memory_order_relaxed);
   // Completions, and what records have of their own, before their places are given to others.
@@ -808,7 +753,7 @@ void LogCore::fail() noexcept {
   failed_.store(true, std::memory_order_seq_cst);
   sync_due_.store(0, std::memory_order_relaxed);
   waiters_.wake_all();
-  item_waiters_.wake_all();
+  items_.wake_all();
   readers_.wake_all();
   room_.wake_all();
 }

@@ -8,8 +8,8 @@
 // it asks for that. Then the watermarks rise over the tickets, and those who wait for one of them are woken.
 #pragma once
 
-#include "persistence/group_state.hpp"
 #include "persistence/intake.hpp"
+#include "persistence/item_queue.hpp"
 #include "persistence/log_engine.hpp"
 #include "persistence/log_reader.hpp"
 #include "persistence/loss_ledger.hpp"
@@ -25,7 +25,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -165,9 +164,6 @@ class LogCore final : public ReadSource {
   error_code sync_items() noexcept;
   void make_sync_due() noexcept;
   bool must_write_items(std::int64_t due) const noexcept;
-  void gather_items();
-  void give_items_back() noexcept;
-  void end_items(bool refused, bool synced) noexcept;
 
   // --- Threads. ---
   void run_commits() noexcept;
@@ -193,6 +189,8 @@ class LogCore final : public ReadSource {
   // Of whoever has the turn.
   std::uint64_t next_ticket_ = 0;
   std::vector<LogEntry> batch_;
+  std::size_t batch_bytes_ = 0;
+  bool items_passed_over_ = false;  // as the last batch was too long
   std::uint64_t base_offset_ = 0;  // of ticket 0
 
   // Tickets below are settled so far. WATERMARK: stored by whoever commits, in front of CELL-CHECK.
@@ -216,27 +214,7 @@ class LogCore final : public ReadSource {
   std::vector<Refused> refused_;
   std::atomic<std::uint64_t> refused_count_{0};
 
-  // --- Items of groups, on their way into a commit. Their numbers count calls of `post_items`. ---
-  static constexpr std::size_t item_frames = 4;  // in one commit
-  static constexpr std::size_t full_items_bytes = std::size_t{16} << 10;
-  std::mutex items_mutex_;
-  struct ItemsFrame {
-    GroupItems items;
-    std::uint64_t last = 0;  // number of what was posted last into it
-  };
-  std::deque<ItemsFrame> items_;  // the last one is added to
-  std::uint64_t items_posted_ = 0;
-  std::atomic<bool> items_pending_{false};
-  std::atomic<std::uint64_t> items_wanted_{0};  // up to here somebody waits
-  std::atomic<std::uint64_t> items_synced_{0};
-  std::atomic<std::uint64_t> items_refusals_{0};
-  Waiters item_waiters_;
-  // Of whoever has the turn.
-  std::vector<ItemsFrame> batch_items_;
-  std::vector<LogControl> batch_controls_;
-  std::uint64_t items_written_ = 0;  // all up to here are in commits
-  bool items_left_ = false;  // that the batch had no room for
-  std::size_t gathered_bytes_ = 0;
+  ItemQueue items_;
 
   std::atomic<std::uint64_t> sync_wanted_{0};  // tickets in front of it are to be synced; it only rises
   std::atomic<bool> roll_asked_{false};
@@ -273,14 +251,7 @@ class LogCore final : public ReadSource {
 template <class Add>
 result<std::uint64_t> LogCore::post_items(Add&& add) noexcept try {
   if (const error_code error = check_open()) return error;
-  std::uint64_t number = 0;
-  {
-    const std::lock_guard lock(items_mutex_);
-    if (items_.empty() || items_.back().items.bytes().size() >= full_items_bytes) items_.emplace_back();
-    add(items_.back().items);
-    items_.back().last = number = ++items_posted_;
-    items_pending_.store(true, std::memory_order_seq_cst);  // sync ITEMS-DUE
-  }
+  const std::uint64_t number = items_.post(add);
   // A commit that is not asked for by somebody else has to be due some time.
   if (sync_due_.load(std::memory_order_seq_cst) == 0) {  // sync ITEMS-DUE
     make_sync_due();

@@ -551,12 +551,12 @@ class LogCare : public testing::Test {
     auto storage = disk.mount();
     core = detail::LogCore::open(storage, options, detail::LogCore::Threads::none).value();
   }
-  error_code append(std::size_t bytes = 1000) {
+  error_code append(std::size_t bytes = 1000, Durability durability = Durability::synced) {
     const std::string payload(bytes, 'x');
     const Record record{.topic = "t", .payload = as_payload(payload)};
-    const auto ticket = core->hand_over({&record, 1}, Durability::synced, true, nullptr);
+    const auto ticket = core->hand_over({&record, 1}, durability, true, nullptr);
     if (!ticket) return ticket.error();
-    const auto offset = core->wait(*ticket, 1, Durability::synced, nullptr);
+    const auto offset = core->wait(*ticket, 1, durability, nullptr);
     return offset ? error_code() : offset.error();
   }
   void fill(std::size_t count) {
@@ -731,6 +731,49 @@ TEST_F(LogCare, LOG_6_a_full_disk_refuses_and_goes_on_when_there_is_room) {
   const auto content = read_all(*reader());
   EXPECT_EQ(content.records.size(), stats.next_offset + 1) << "refused ones leave no gap";
   EXPECT_EQ(content.missing, 0U);
+}
+
+/// Hands over a record, and when that is refused the next one, so many times.
+class Insistent final : public detail::Completion {
+ public:
+  Insistent(detail::LogCore& core, int times, std::size_t bytes = 100) : core_(core), left_(times), text_(bytes, 'x') {}
+  void insist() {
+    const Record record{.topic = "t", .payload = as_payload(text_)};
+    while (left_-- > 0 && !core_.hand_over({&record, 1}, Durability::written, false, nullptr, this)) {
+    }
+  }
+  void complete(error_code, std::uint64_t) noexcept override { insist(); }
+  /// Returns: how often it still would have.
+  int stop() noexcept { return std::exchange(left_, 0); }
+
+ private:
+  detail::LogCore& core_;
+  int left_;
+  const std::string text_;
+};
+
+TEST_F(LogCare, LOG_6_what_was_taken_is_synced_though_others_are_refused_without_end) {
+  disk.set_faults({.capacity_bytes = 2 * segment_bytes + 64 * 1024});
+  open(small_log());
+  while (!append(1000, Durability::written)) ASSERT_LT(core->stats().next_offset, 10'000U);
+  Insistent publisher(*core, 1000);
+  publisher.insist();
+  EXPECT_FALSE(core->sync());
+  EXPECT_GT(publisher.stop(), 900) << "it did not wait for them to give up";
+  core.reset();
+}
+
+TEST_F(LogCare, items_are_written_beside_records_that_fill_their_commits) {
+  LogOptions options = small_log();
+  options.batch_bytes = 4096;
+  open(options);
+  Insistent publisher(*core, 1000, 8000);
+  publisher.insist();
+  const auto number = core->post_items([](detail::GroupItems& items) { items.deleted(1); });
+  ASSERT_TRUE(number);
+  EXPECT_FALSE(core->wait_items(*number));
+  EXPECT_GT(publisher.stop(), 900);
+  core.reset();
 }
 
 TEST_F(LogCare, LOG_6_drops_the_oldest_where_that_was_asked_for) {

@@ -15,8 +15,8 @@ BUGS = [
     ("a sync is not done", "log_engine.cpp", "stmt", "  const error_code error = file_->sync();\n",
      "  const error_code error = PLANTED ? error_code() : file_->sync();\n"),
     ("a receipt is given before the sync", "log_core.cpp", "stmt",
-     "  if (must_sync && !error) error = engine_->sync();\n",
-     "  if (must_sync && !error && !PLANTED) error = engine_->sync();\n"),
+     "  const bool synced = must_sync && !engine_->read_only() && !engine_->sync();\n",
+     "  const bool synced = must_sync && !engine_->read_only() && (PLANTED || !engine_->sync());\n"),
     ("another file is synced", "log_engine.cpp", "stmt", "  const error_code error = file_->sync();\n",
      "  const error_code error = PLANTED && hint_ ? hint_->sync() : file_->sync();\n"),
     ("the name of a new segment is not made durable", "segment_file.cpp", "stmt",
@@ -135,9 +135,9 @@ BUGS = [
      "    segments_.erase(segments_.begin());\n    return oldest;\n",
      "    segments_.erase(segments_.begin());\n    if (PLANTED) std::swap(oldest, segments_.front());\n    return oldest;\n"),
     ("a batch is written in another order", "log_core.cpp", "stmt",
-     "    const error_code error = engine_->append(batch_, batch_controls_);\n",
+     "    const error_code error = engine_->append(batch_, items_.batch());\n",
      "    if (PLANTED && batch_.size() > 1) std::swap(batch_.front(), batch_.back());\n"
-     "    const error_code error = engine_->append(batch_, batch_controls_);\n"),
+     "    const error_code error = engine_->append(batch_, items_.batch());\n"),
 ]
 
 # Caught by the simulation of groups.
@@ -146,10 +146,10 @@ GROUP_BUGS = [
      "  (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n  drop_kept",
      "  if (!PLANTED) (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n"
      "  drop_kept"),
-    ("what groups did is not written", "log_core.cpp", "stmt",
-     "  for (const ItemsFrame& frame : batch_items_) batch_controls_.push_back({.body = frame.items.bytes()});\n",
-     "  for (const ItemsFrame& frame : batch_items_) {\n"
-     "    if (!PLANTED) batch_controls_.push_back({.body = frame.items.bytes()});\n  }\n"),
+    ("what groups did is not written", "item_queue.cpp", "stmt",
+     "  for (const Frame& frame : batch_) controls_.push_back({.body = frame.items.bytes()});\n",
+     "  for (const Frame& frame : batch_) {\n"
+     "    if (!PLANTED) controls_.push_back({.body = frame.items.bytes()});\n  }\n"),
     ("a further attempt is not noted", "queue_core.cpp", "stmt",
      "    if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;\n",
      "    if (PLANTED || (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_)) continue;\n"),
@@ -200,10 +200,10 @@ GROUP_BUGS = [
      "      case ReadOutcome::record: add(reader_->record(), now); break;\n",
      "      case ReadOutcome::record:\n"
      "        if (!PLANTED || reader_->record().offset() % 16 != 7) add(reader_->record(), now);\n        break;\n"),
-    ("items that were refused count as written", "log_core.cpp", "stmt",
-     "  if (error) give_items_back();\n",
-     "  if (error && PLANTED && !batch_items_.empty()) items_written_ = batch_items_.back().last;\n"
-     "  if (error) give_items_back();\n"),
+    ("items that were refused count as written", "item_queue.cpp", "stmt",
+     "  if (batch_.empty()) return true;\n",
+     "  if (batch_.empty()) return true;\n"
+     "  if (PLANTED) written_ = batch_.back().last;\n"),
 ]
 BUGS += GROUP_BUGS
 

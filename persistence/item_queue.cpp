@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "persistence/item_queue.hpp"
+
+#include <new>
+#include <utility>
+
+namespace bus::detail {
+
+std::uint64_t ItemQueue::posted() noexcept {
+  const std::lock_guard lock(mutex_);
+  return posted_;
+}
+
+void ItemQueue::want(std::uint64_t number) noexcept {
+  std::uint64_t wanted = wanted_.load(std::memory_order_relaxed);
+  while (wanted < number && !wanted_.compare_exchange_weak(wanted, number, std::memory_order_seq_cst)) {
+  }
+}
+
+std::span<const LogControl> ItemQueue::gather() {
+  batch_.reserve(frames_at_once);
+  controls_.reserve(frames_at_once);
+  {
+    const std::lock_guard lock(mutex_);
+    while (!frames_.empty() && batch_.size() < frames_at_once) {
+      batch_.push_back(std::move(frames_.front()));
+      frames_.pop_front();
+    }
+    left_ = !frames_.empty();
+    pending_.store(left_, std::memory_order_relaxed);
+  }
+  for (const Frame& frame : batch_) controls_.push_back({.body = frame.items.bytes()});
+  return controls_;
+}
+
+bool ItemQueue::give_back() noexcept try {
+  controls_.clear();
+  if (batch_.empty()) return true;
+  const std::lock_guard lock(mutex_);
+  while (!batch_.empty()) {
+    frames_.push_front(std::move(batch_.back()));
+    batch_.pop_back();
+  }
+  pending_.store(true, std::memory_order_relaxed);
+  return true;
+} catch (const std::bad_alloc&) {
+  batch_.clear();
+  return false;
+}
+
+void ItemQueue::refuse() noexcept {
+  std::uint64_t wanted = wanted_.load(std::memory_order_seq_cst);
+  refusals_.fetch_add(1, std::memory_order_seq_cst);  // in front of CELL-CHECK
+  (void)wanted_.compare_exchange_strong(wanted, synced(), std::memory_order_seq_cst);
+  waiters_.wake(0, 1);
+}
+
+void ItemQueue::end(bool is_synced) noexcept {
+  if (!batch_.empty()) written_ = batch_.back().last;
+  controls_.clear();
+  batch_.clear();
+  if (!is_synced) return;
+  synced_.store(written_, std::memory_order_seq_cst);  // in front of CELL-CHECK
+  waiters_.wake(0, 1);
+}
+
+}  // namespace bus::detail

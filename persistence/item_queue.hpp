@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What groups have done, on its way into a commit: items are collected in frames, and whoever has the turn of the log
+// takes some of these with each batch of records.
+#pragma once
+
+#include "persistence/group_state.hpp"
+#include "persistence/log_engine.hpp"
+#include "persistence/thread_bed.hpp"
+#include "persistence/waiters.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace bus::detail {
+
+/// Numbers count calls of `post`.
+class ItemQueue {
+ public:
+  // --- Threads: any. ---
+
+  /// `add` is called with the `GroupItems`, one caller at a time. Returns: its number.
+  /// Errors: throws std::bad_alloc, and what `add` throws.
+  template <class Add>
+  std::uint64_t post(Add&& add) {
+    const std::lock_guard lock(mutex_);
+    if (frames_.empty() || frames_.back().items.bytes().size() >= full_bytes) frames_.emplace_back();
+    add(frames_.back().items);
+    frames_.back().last = ++posted_;
+    pending_.store(true, std::memory_order_seq_cst);  // sync ITEMS-DUE
+    return posted_;
+  }
+  std::uint64_t posted() noexcept;
+
+  /// Whether there are any that no commit has taken.
+  bool pending() const noexcept { return pending_.load(std::memory_order_seq_cst); }  // sync ITEMS-DUE
+
+  /// They are to be durable soon, up to that number.
+  void want(std::uint64_t number) noexcept;
+  bool is_wanted() const noexcept { return wanted_.load(std::memory_order_seq_cst) > synced(); }
+  bool is_durable(std::uint64_t number) const noexcept { return synced() >= number; }
+
+  /// How often a commit had no room for them: who waits is told, and they are tried again with a later one.
+  std::uint64_t refusals() const noexcept { return refusals_.load(std::memory_order_seq_cst); }
+
+  /// Returns when `done()`, which is looked at whenever something of the above may have changed.
+  template <class Done>
+  void wait(Done&& done) noexcept {
+    (void)waiters_.wait(0, nullptr, done);
+  }
+  void wake_all() noexcept { waiters_.wake_all(); }
+
+  // --- Of whoever has the turn. ---
+
+  /// Frames for one commit, none longer than a control may be. They stay until the batch is ended or given back.
+  /// Errors: throws std::bad_alloc.
+  std::span<const LogControl> gather();
+  std::span<const LogControl> batch() const noexcept { return controls_; }
+  /// Whether the last batch left any behind.
+  bool left() const noexcept { return left_; }
+
+  /// The batch was not written. Returns: false if memory gave out, and some of it is lost.
+  bool give_back() noexcept;
+  void refuse() noexcept;
+  /// The batch was written; if so, all that was written is synced now.
+  void end(bool is_synced) noexcept;
+
+ private:
+  static constexpr std::size_t frames_at_once = 4;
+  static constexpr std::size_t full_bytes = std::size_t{16} << 10;
+
+  struct Frame {
+    GroupItems items;
+    std::uint64_t last = 0;  // number of what was posted last into it
+  };
+  std::uint64_t synced() const noexcept { return synced_.load(std::memory_order_seq_cst); }
+
+  std::mutex mutex_;
+  std::deque<Frame> frames_;  // the last one is added to
+  std::uint64_t posted_ = 0;
+
+  std::atomic<bool> pending_{false};
+  std::atomic<std::uint64_t> wanted_{0};
+  std::atomic<std::uint64_t> synced_{0};
+  std::atomic<std::uint64_t> refusals_{0};
+  WaitersOn<ThreadBed> waiters_;
+
+  // Of whoever has the turn.
+  std::vector<Frame> batch_;
+  std::vector<LogControl> controls_;
+  std::uint64_t written_ = 0;  // all up to here are in commits
+  bool left_ = false;
+};
+
+}  // namespace bus::detail
