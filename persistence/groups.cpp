@@ -169,7 +169,7 @@ void Groups::add_to(std::string_view group, GroupStats& stats) const noexcept {
 
 std::vector<std::vector<std::byte>> Groups::snapshot() const {
   const std::lock_guard lock(mutex_);
-  if (state_.queues.empty()) return {};
+  if (state_.next_id == GroupState().next_id) return {};  // there never was one
   GroupState state = state_;
   for (const auto& [id, queue] : live_) state.queues[id] = queue->state();
   return encode_snapshot(state, snapshot_frame_bytes);
@@ -338,6 +338,7 @@ GroupStats Group::stats() const noexcept {
   GroupStats stats;
   stats.floor = ~std::uint64_t{0};
   open_->groups->add_to(open_->options.name, stats);
+  if (stats.next == 0) stats.floor = 0;  // nobody reads
   return stats;
 }
 

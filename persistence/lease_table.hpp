@@ -171,6 +171,14 @@ class LeaseTable {
     for (Index i = all_.first; i != none; i = entry(i).newer) visit(owed(entry(i)));
   }
 
+  /// Those that are dead: `visit(offset)`.
+  template <class Visit>
+  void for_each_dead(Visit&& visit) const {
+    for (Index i = all_.first; i != none; i = entry(i).newer) {
+      if (entry(i).state == State::dead) visit(entry(i).offset);
+    }
+  }
+
   /// Whether every count is what its parts make, and the lists what the states say. For tests: O(n log n).
   bool consistent() const;
 

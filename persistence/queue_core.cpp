@@ -89,10 +89,29 @@ std::string_view cut(std::string_view error) noexcept { return error.substr(0, m
 
 }  // namespace
 
+// --- What its readers see. ---
+
+Storage& QueueCore::Source::storage() noexcept { return log_.storage(); }
+SegmentList& QueueCore::Source::segments() noexcept { return log_.segments(); }
+const LogId& QueueCore::Source::log_id() const noexcept { return log_.log_id(); }
+void QueueCore::Source::found_missing(LogLoss&& loss) noexcept try {
+  found_.push_back(std::move(loss));
+} catch (const std::bad_alloc&) {
+  // Whoever found it counts it all the same.
+}
+ReadOutcome QueueCore::Source::wait_for(std::uint64_t offset, const Deadline* deadline) noexcept {
+  return log_.wait_for(offset, deadline);
+}
+bool QueueCore::Source::is_closed() const noexcept { return log_.is_closed(); }
+const std::shared_ptr<MemoryBudget>& QueueCore::Source::memory() noexcept { return log_.memory(); }
+
+// --- Opening and closing. ---
+
 QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state)
     : window_(options.read_ahead),
       cache_bytes_(options.read_ahead_bytes),
       log_(&log),
+      source_(log),
       table_(rules_of(options)),
       state_(std::move(state)),
       reads_dead_(reads_dead(state_.spec.patterns)),
@@ -170,35 +189,51 @@ result<Received> QueueCore::receive(std::uint16_t member, std::size_t most, cons
 }
 
 /// Leases what there is, and sees to it that what must be durable before anybody gets it is. What is in the batch when
-/// it fails is on lease all the same. Errors: as `receive`; throws std::bad_alloc.
-error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) {
+/// it fails is on lease all the same. Errors: as `receive`.
+error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) noexcept {
+  error_code error;
+  std::vector<LogLoss> losses;
   {
     const std::lock_guard lock(mutex_);
     waited.log = log_;
     if (log_ == nullptr) return errc::closed;
     if (log_->read_only()) return errc::log_read_only;
-    waited.changes = changes_.load(std::memory_order_seq_cst);
-    const std::int64_t now = now_ns();
-    take_back_late(now);
-    // What is passed over makes room for more.
-    for (std::uint64_t finished = 0; batch.taken.empty();) {
-      if (const error_code error = read_ahead(now)) return error;
-      if (const error_code error = take(member, most, now, batch)) return error;
-      bury_rest();
-      if (std::exchange(finished, stats_.expired + stats_.missed) == stats_.expired + stats_.missed) break;
+    try {
+      error = lease_ready(member, most, batch, waited);
+    } catch (const std::bad_alloc&) {
+      dead_unlisted_ = true;
+      error = errc::out_of_memory;
     }
-    batch.missed = std::exchange(missed_untold_, 0);
-    // With no room for more, what is committed is no news.
-    if (table_.size() < window_) waited.next = reader_->offset();
-    auto time = table_.next_time();
-    if (!unburied_.empty()) time = std::min(time.value_or(plus(now, bury_again_ns)), plus(now, bury_again_ns));
-    if (time) waited.until = Deadline(std::chrono::nanoseconds(*time));
+    losses = source_.take();
   }
-  if (!batch.items) return {};
+  for (LogLoss& loss : losses) waited.log->found_missing(std::move(loss));
+  if (error || !batch.items) return error;
   // A further attempt is known to be one before anybody makes it.
-  if (const error_code error = waited.log->wait_items(*batch.items)) return error;
-  const std::lock_guard lock(mutex_);
-  use_noted_ = true;
+  error = waited.log->wait_items(*batch.items);
+  if (!error) {
+    const std::lock_guard lock(mutex_);
+    use_noted_ = true;
+  }
+  return error;
+}
+
+error_code QueueCore::lease_ready(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) {
+  waited.changes = changes_.load(std::memory_order_seq_cst);
+  const std::int64_t now = now_ns();
+  take_back_late(now);
+  // What is passed over makes room for more.
+  for (std::uint64_t finished = 0; batch.taken.empty();) {
+    if (const error_code error = read_ahead(now)) return error;
+    if (const error_code error = take(member, most, now, batch)) return error;
+    bury_rest();
+    if (std::exchange(finished, stats_.expired + stats_.missed) == stats_.expired + stats_.missed) break;
+  }
+  batch.missed = std::exchange(missed_untold_, 0);
+  // With no room for more, what is committed is no news.
+  if (table_.size() < window_) waited.next = reader_->offset();
+  auto time = table_.next_time();
+  if (!unburied_.empty()) time = std::min(time.value_or(plus(now, bury_again_ns)), plus(now, bury_again_ns));
+  if (time) waited.until = Deadline(std::chrono::nanoseconds(*time));
   return {};
 }
 
@@ -217,16 +252,23 @@ void QueueCore::take_back_late(std::int64_t now) {
 
 /// What could not be sent to the dead letters when it died.
 void QueueCore::bury_rest() {
+  if (dead_unlisted_ && burials_ == 0) list_dead();
   for (auto one = unburied_.begin(); one != unburied_.end();) {
     const auto record = read(one->first);
     if (!record) return;
     if (*record) {
-      if (!bury(**record, tried_[one->first], one->second)) return;
+      if (!bury(**record, tried_[one->first].progress, one->second)) return;
     } else {
       miss(one->first);
     }
     one = unburied_.erase(one);
   }
+}
+
+/// Those that are dead, and nobody knew for want of memory.
+void QueueCore::list_dead() {
+  table_.for_each_dead([&](std::uint64_t offset) { unburied_.try_emplace(offset, "out of attempts, or rejected"); });
+  dead_unlisted_ = false;
 }
 
 // --- Reading ahead. ---
@@ -235,7 +277,7 @@ error_code QueueCore::begin_reading() {
   std::uint64_t begin = state_.next;
   if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);
   auto reader = ReaderCore::make(
-      *log_, {.from = From::offset(begin), .patterns = state_.spec.patterns, .block_bytes = reader_block_bytes});
+      source_, {.from = From::offset(begin), .patterns = state_.spec.patterns, .block_bytes = reader_block_bytes});
   if (!reader) return reader.error();
   reader_ = std::move(*reader);
   return {};
@@ -319,7 +361,7 @@ void QueueCore::add(const RecordView& record, std::int64_t now) {
     owed.expires_ns = std::max<std::int64_t>(plus(now, less(in_ns(*expiry), wall)), 1);
   }
   // In an order in which a lack of memory loses nothing.
-  if (progress != Progress()) tried_[offset] = progress;
+  if (progress != Progress()) tried_[offset] = {.progress = progress};
   table_.add(owed, principal_of(record));
   if (told != known.end()) known.erase(told);
   state_.next = std::max(state_.next, offset + 1);
@@ -343,7 +385,7 @@ result<std::optional<RecordView>> QueueCore::read(std::uint64_t offset) {
     return std::optional(std::move(record));
   }
   if (again_ == nullptr || again_->offset() > offset || offset - again_->offset() > worth_a_seek) {
-    auto reader = ReaderCore::make(*log_, {.from = From::offset(offset), .block_bytes = reader_block_bytes});
+    auto reader = ReaderCore::make(source_, {.from = From::offset(offset), .block_bytes = reader_block_bytes});
     if (!reader) return reader.error();
     again_ = std::move(*reader);
   }
@@ -405,25 +447,31 @@ error_code QueueCore::take_one(LeaseTable::Take took, const LeaseTable::Taken& t
   return {};
 }
 
-/// Says in the log which of them are not the first attempt, or may not be; and once, that there will be leases.
+/// Says in the log which of them are not the first attempt, or may not be; and once, that there will be leases. What is
+/// on its way already, as there was no room for it on the disk, is not said again.
 error_code QueueCore::note_attempts(Batch& batch) {
-  const auto note = [&](auto&& add) {
-    const auto number = post(add);
-    if (number) batch.items = *number;
-    return number ? error_code() : number.error();
+  const auto note = [&](std::uint64_t& item, auto&& add) {
+    if (item == 0) {
+      const auto number = post(add);
+      if (!number) return number.error();
+      item = *number;
+    }
+    batch.items = std::max(batch.items.value_or(0), item);
+    return error_code();
   };
   if (!batch.taken.empty() && !use_noted_) {
-    const error_code error = note([&](GroupItems& items) { items.used(state_.spec.id, true); });
+    const error_code error = note(use_item_, [&](GroupItems& items) { items.used(state_.spec.id, true); });
     if (error) return error;
     state_.in_use = true;
   }
   for (const LeaseTable::Taken& taken : batch.taken) {
     if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;
-    Progress& progress = tried_[taken.lease.offset];
+    auto& [progress, item] = tried_[taken.lease.offset];
+    if (progress.attempts != taken.attempt || progress.due_ns != 0) item = 0;
     progress.attempts = taken.attempt;
     progress.due_ns = progress.delay_ns = 0;
     const error_code error =
-        note([&](GroupItems& items) { items.tried(state_.spec.id, taken.lease.offset, progress); });
+        note(item, [&](GroupItems& items) { items.tried(state_.spec.id, taken.lease.offset, progress); });
     if (error) return error;
   }
   return {};
@@ -474,8 +522,9 @@ void QueueCore::made_ready() noexcept {
   log_->wake_readers();
 }
 
-const Progress& QueueCore::note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error) {
-  Progress& progress = tried_[offset];
+Progress& QueueCore::note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error) {
+  auto& [progress, item] = tried_[offset];
+  item = 0;
   progress.attempts = attempts;
   progress.last_error = cut(error);
   if (progress.first_error.empty()) progress.first_error = progress.last_error;
@@ -484,10 +533,11 @@ const Progress& QueueCore::note_error(std::uint64_t offset, std::uint8_t attempt
 
 /// The message waits until `due_ns`, by the wall too.
 LeaseOutcome QueueCore::note_delay(std::uint64_t offset, std::int64_t due_ns, std::int64_t now) noexcept {
-  Progress& progress = tried_.find(offset)->second;
+  auto& [progress, item] = tried_.find(offset)->second;
   progress.delay_ns = std::max<std::int64_t>(due_ns - now, 0);
   progress.due_ns = progress.delay_ns == 0 ? 0 : plus(wall_ns(), progress.delay_ns);
   const auto number = post([&](GroupItems& items) { items.tried(state_.spec.id, offset, progress); });
+  item = number ? *number : 0;
   return number ? LeaseOutcome::done : LeaseOutcome::unlogged;
 }
 
@@ -531,14 +581,17 @@ bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::stri
     record.payload = {};
     ticket = send();
   }
-  if (ticket) (void)burial.release();
-  return ticket.has_value();
+  if (!ticket) return false;
+  (void)burial.release();
+  ++burials_;
+  return true;
 } catch (const std::bad_alloc&) {
   return false;
 }
 
 void QueueCore::buried(std::uint64_t offset, error_code error, std::string reason) noexcept {
   const std::lock_guard lock(mutex_);
+  --burials_;
   if (!error) {
     (void)table_.finish(offset);
     tried_.erase(offset);
@@ -547,7 +600,7 @@ void QueueCore::buried(std::uint64_t offset, error_code error, std::string reaso
     try {
       unburied_[offset] = std::move(reason);
     } catch (const std::bad_alloc&) {
-      // It stays with the dead, and is buried when the log is opened again.
+      dead_unlisted_ = true;
     }
   }
   if (log_ != nullptr) made_ready();
@@ -607,7 +660,7 @@ LeaseOutcome QueueCore::release(const LeaseName& lease) noexcept {
 }
 
 LeaseOutcome QueueCore::nack(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
-                             std::optional<std::chrono::nanoseconds> delay, std::string_view error) noexcept try {
+                             std::optional<std::chrono::nanoseconds> delay, std::string_view error) noexcept {
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr) return LeaseOutcome::unlogged;
   const std::int64_t now = now_ns();
@@ -619,21 +672,24 @@ LeaseOutcome QueueCore::nack(const LeaseName& lease, const RecordView& record, s
     return LeaseOutcome::stale;
   }
   ++stats_.nacked;
-  const Progress& progress = note_error(lease.offset, attempts, error.empty() ? "nack" : error);
-  if (settled == LeaseTable::Settled::dead) {
-    made_ready();
-    if (!bury(record, progress, "out of attempts")) unburied_[lease.offset] = "out of attempts";
-    return LeaseOutcome::dead;
+  const bool dead = settled == LeaseTable::Settled::dead;
+  LeaseOutcome outcome = dead ? LeaseOutcome::dead : LeaseOutcome::done;
+  try {
+    const Progress& progress = note_error(lease.offset, attempts, error.empty() ? "nack" : error);
+    if (!dead) {
+      outcome = note_delay(lease.offset, table_.due(lease.offset).value_or(now), now);
+    } else if (!bury(record, progress, "out of attempts")) {
+      unburied_[lease.offset] = "out of attempts";
+    }
+  } catch (const std::bad_alloc&) {
+    dead_unlisted_ = true;  // and the log knows neither the error nor the delay
   }
-  const LeaseOutcome noted = note_delay(lease.offset, table_.due(lease.offset).value_or(now), now);
   made_ready();
-  return noted;
-} catch (const std::bad_alloc&) {
-  return LeaseOutcome::done;  // its error is not told
+  return outcome;
 }
 
 LeaseOutcome QueueCore::reject(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
-                               std::string_view reason) noexcept try {
+                               std::string_view reason) noexcept {
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr || log_->read_only()) return LeaseOutcome::unlogged;
   if (table_.reject(lease, now_ns()) == LeaseTable::Settled::stale) {
@@ -641,11 +697,13 @@ LeaseOutcome QueueCore::reject(const LeaseName& lease, const RecordView& record,
     return LeaseOutcome::stale;
   }
   ++stats_.rejected;
+  try {
+    if (!bury(record, note_error(lease.offset, attempts, reason), reason)) unburied_[lease.offset] = cut(reason);
+  } catch (const std::bad_alloc&) {
+    dead_unlisted_ = true;
+  }
   made_ready();
-  if (!bury(record, note_error(lease.offset, attempts, reason), reason)) unburied_[lease.offset] = cut(reason);
   return LeaseOutcome::dead;
-} catch (const std::bad_alloc&) {
-  return LeaseOutcome::dead;  // it is buried when memory is to be had
 }
 
 std::optional<QueueCore::Deadline> QueueCore::extend(const LeaseName& lease, std::chrono::nanoseconds by) noexcept {
@@ -693,7 +751,7 @@ QueueState QueueCore::state() const {
 
 Progress QueueCore::progress_of(const Owed& owed) const {
   Progress progress;
-  if (const auto tried = tried_.find(owed.offset); tried != tried_.end()) progress = tried->second;
+  if (const auto tried = tried_.find(owed.offset); tried != tried_.end()) progress = tried->second.progress;
   progress.attempts = owed.attempts;
   return progress;
 }

@@ -78,6 +78,33 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
  private:
   class Burial;
 
+  /// The log as the queue's readers see it. What they find missing is told when the queue's lock is free again, as
+  /// whoever is told may ask the queue something.
+  class Source final : public ReadSource {
+   public:
+    explicit Source(LogCore& log) noexcept : log_(log) {}
+    Storage& storage() noexcept override;
+    SegmentList& segments() noexcept override;
+    const LogId& log_id() const noexcept override;
+    void look_for_segments() noexcept override {}
+    void found_missing(LogLoss&& loss) noexcept override;
+    ReadOutcome wait_for(std::uint64_t offset, const Deadline* deadline) noexcept override;
+    bool is_closed() const noexcept override;
+    const std::shared_ptr<MemoryBudget>& memory() noexcept override;
+
+    std::vector<LogLoss> take() noexcept { return std::exchange(found_, {}); }
+
+   private:
+    LogCore& log_;
+    std::vector<LogLoss> found_;
+  };
+
+  /// How a message has fared that is in the table.
+  struct Tried {
+    Progress progress;
+    std::uint64_t item = 0;  // that says just this; 0: none does
+  };
+
   /// What one `receive` has leased.
   struct Batch {
     std::vector<LeaseTable::Taken> taken;
@@ -99,12 +126,14 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   std::int64_t wall_ns() const noexcept;
   void take_back_late(std::int64_t now_ns);
   void bury_rest();
+  void list_dead();
   void pass_over(std::uint64_t begin, std::uint64_t end);
   error_code read_ahead(std::int64_t now_ns);
   error_code begin_reading();
   void add(const RecordView& record, std::int64_t now_ns);
   void keep(const RecordView& record) noexcept;
-  error_code lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited);
+  error_code lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) noexcept;
+  error_code lease_ready(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited);
   error_code take(std::uint16_t member, std::size_t most, std::int64_t now_ns, Batch& batch);
   error_code take_one(LeaseTable::Take took, const LeaseTable::Taken& taken, Batch& batch);
   error_code note_attempts(Batch& batch);
@@ -116,7 +145,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   template <class Add>
   result<std::uint64_t> post(Add&& add) noexcept;
   void made_ready() noexcept;
-  const Progress& note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error);
+  Progress& note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error);
   LeaseOutcome note_delay(std::uint64_t offset, std::int64_t due_ns, std::int64_t now_ns) noexcept;
   bool bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept;
   void buried(std::uint64_t offset, error_code error, std::string reason) noexcept;
@@ -125,6 +154,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   const std::size_t window_;
   const std::size_t cache_bytes_;
   LogCore* log_;  // null when it is closed
+  Source source_;
   mutable std::mutex mutex_;
   LeaseTable table_;
 
@@ -134,15 +164,18 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   std::unique_ptr<ReaderCore> again_;   // reads what is not kept any more
   boost::unordered_flat_map<std::uint64_t, RecordView> views_;  // of messages in the table
   std::size_t view_bytes_ = 0;
-  std::map<std::uint64_t, Progress> tried_;     // of messages in the table that failed
+  std::map<std::uint64_t, Tried> tried_;  // of messages in the table that failed
   std::vector<std::uint64_t> acked_;            // by one call
   std::map<std::uint64_t, std::string> unburied_;  // dead, and not sent to the dead letters yet: why
+  std::size_t burials_ = 0;  // that are on their way
+  bool dead_unlisted_ = false;  // for want of memory: there may be dead ones of which neither is so
   std::atomic<std::uint64_t> changes_{0};    // that may have made something ready
   const bool reads_dead_;
   const std::uint64_t read_before_;  // by those who had it open before; what is not open in front of it is finished
   std::uint64_t last_finished_ = 0;
   const std::uint64_t may_have_been_out_;  // what is in front, when the process ended that had it
   bool use_noted_ = false;  // it is durable that there are leases
+  std::uint64_t use_item_ = 0;  // that says so, on its way
   std::uint64_t missed_untold_ = 0;
   GroupStats stats_;
 };

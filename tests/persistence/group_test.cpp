@@ -4,6 +4,8 @@
 #include <bus/persistence/group.hpp>
 #include <bus/persistence/log.hpp>
 
+#include "persistence/segment_file.hpp"
+
 #include "simulation/sim_disk.hpp"
 
 #include <gtest/gtest.h>
@@ -556,22 +558,79 @@ TEST_F(Groups, LOG_7_attempts_are_counted_however_often_the_log_rolls) {
   }
 }
 
-TEST_F(Groups, that_are_removed_wake_who_waits) {
-  options.clock = &Clock::system();
-  log.emplace(Log::open(disk.mount(), options).value());
-  for (int i = 0; i < 20; ++i) {  // sometimes it waits already
-    join(workers);
-    std::latch about_to_wait{1};
-    std::thread worker([&] {
-      const auto deadline = std::chrono::steady_clock::now() + 30s;
-      about_to_wait.count_down();
-      EXPECT_EQ(member->receive_until(1, deadline).error(), errc::closed);
-    });
-    about_to_wait.wait();
-    for (int spin = 0; spin < i; ++spin) std::this_thread::yield();
-    EXPECT_FALSE(group->remove());
-    worker.join();
+/// Says how often it was asked for the time.
+class CountingClock final : public Clock {
+ public:
+  std::chrono::system_clock::time_point wall() const noexcept override { return Clock::system().wall(); }
+  std::chrono::steady_clock::time_point steady() const noexcept override {
+    calls.fetch_add(1);
+    calls.notify_all();
+    return Clock::system().steady();
   }
+  void await(int count) const {
+    for (int seen = calls; seen < count; seen = calls) calls.wait(seen);
+  }
+  mutable std::atomic<int> calls{0};
+};
+
+TEST_F(Groups, that_are_removed_wake_who_waits) {
+  CountingClock counting;
+  options.clock = &counting;
+  log.emplace(Log::open(disk.mount(), options).value());
+  join(workers);
+  std::thread worker([&] {
+    // A deadline, so that a failure ends.
+    EXPECT_EQ(member->receive_until(1, std::chrono::steady_clock::now() + 30s).error(), errc::closed);
+  });
+  counting.await(2);  // it has found nothing, and seen that there is time left
+  EXPECT_FALSE(group->remove());
+  worker.join();
+  member.reset();
+  group.reset();
+  log.reset();
+}
+
+TEST_F(Groups, that_are_all_removed_hold_nothing_back) {
+  open();
+  join(workers);
+  ASSERT_FALSE(group->remove());
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 4) append(payload);
+  EXPECT_GT(log->drop_before(log->next_offset()).value(), 0U);
+}
+
+TEST_F(Groups, may_be_asked_by_who_is_told_of_a_loss) {
+  int told = 0;
+  options.on_loss = [&](const LogLoss&) {
+    if (group) (void)group->stats();
+    ++told;
+  };
+  open();
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 2) append(payload);
+  join(workers);
+  auto names = disk.mount()->list().value();
+  std::erase_if(names, [](const std::string& name) { return !detail::parse_segment_name(name); });
+  disk.flip_bit(std::ranges::min(names), 50'000 * 8);
+  EXPECT_EQ(finish().size() + missed, log->next_offset());
+  EXPECT_EQ(missed, 1U);
+  EXPECT_EQ(told, 1);
+}
+
+TEST_F(Groups, ask_for_room_for_an_attempt_once) {
+  open();
+  join(workers);
+  append("a");
+  receive(1);  // and drops it
+  clock.advance(1h);
+  disk.set_faults({.capacity_bytes = 1});
+  while (log->append({.topic = "t"})) {
+  }
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(member->try_receive(1).error(), sys::no_space_on_device);
+  disk.set_faults({});
+  const std::uint64_t before = log->stats().frame_bytes;
+  EXPECT_EQ(receive(1)[0].attempt(), 2U);
+  EXPECT_LT(log->stats().frame_bytes - before, 16'000U) << "what was noted once is not noted again";
 }
 
 TEST_F(Groups, write_any_number_of_acks) {

@@ -154,7 +154,7 @@ GROUP_BUGS = [
      "    if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;\n",
      "    if (PLANTED || (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_)) continue;\n"),
     ("a further attempt is made before it is durable", "queue_core.cpp", "stmt",
-     "  if (!batch.items) return {};\n", "  if (!batch.items || PLANTED) return {};\n"),
+     "  if (error || !batch.items) return error;\n", "  if (error || !batch.items || PLANTED) return error;\n"),
     ("that there are leases is not noted", "queue_core.cpp", "stmt",
      "  if (!batch.taken.empty() && !use_noted_) {\n", "  if (!batch.taken.empty() && !use_noted_ && !PLANTED) {\n"),
     ("a clean end hides what was out before it", "queue_core.cpp", "stmt",
