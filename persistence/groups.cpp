@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/groups.hpp"
 
+#include "persistence/group_replay.hpp"
 #include "persistence/log_core.hpp"
-#include "persistence/recovery.hpp"
 
 #include <boost/system/errc.hpp>
 
@@ -28,72 +28,13 @@ bool is_sound(const GroupOptions& options) noexcept {
          Topic::parse(std::string(dead_prefix) + options.name).has_value();
 }
 
-/// What groups have done, taken frame by frame.
-class Replay {
- public:
-  void take(const FoundFrame& frame) {
-    const FrameKind kind = frame.head.kind;
-    if (kind == FrameKind::snapshot) {
-      if (!snapshot_.add(frame.body)) return;
-      state_ = snapshot_.state();
-      is_sound_ = true;
-    } else if (kind == FrameKind::control) {
-      (void)apply_items(frame.body, state_);
-    } else if (kind == FrameKind::tagged_record) {
-      auto payload = frame.body;
-      const auto fields = decode_fields(payload);
-      if (!fields || !fields->settles) return;
-      items_.clear();
-      items_.done(fields->settles->queue, fields->settles->offset, fields->settles->offset + 1);
-      (void)apply_items(items_.bytes(), state_);
-    }
-  }
-  /// It began with the first that groups ever did.
-  void note_first(const FoundFrame& frame) noexcept { is_sound_ = frame.head.kind == FrameKind::control; }
-
-  /// Whether what was taken is enough to know the state.
-  bool is_sound() const noexcept { return is_sound_; }
-  GroupState& state() noexcept { return state_; }
-
- private:
-  GroupState state_;
-  SnapshotReader snapshot_;
-  GroupItems items_;
-  bool is_sound_ = false;
-};
-
 }  // namespace
 
 error_code Groups::recover(const GroupsPlace& place) {
   if (place.serial == 0) return {};
-  const auto from = [&](const GroupsPlace& begin) -> result<Replay> {
-    Replay replay;
-    for (const SegmentRef& segment : log_->segments().all()) {
-      const SegmentName& name = segment->name;
-      if (name.serial < begin.serial) continue;
-      const auto file =
-          log_->storage().open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
-      if (!file && file.error() != boost::system::errc::no_such_file_or_directory) return file.error();
-      const auto header = file ? read_header(**file) : result<SegmentHeader>(file.error());
-      if (!header || header->serial != name.serial) continue;
-      Window window(**file, std::size_t{1} << 20);
-      const std::uint64_t end = std::min(segment->end.load(std::memory_order_acquire), header->mirror);
-      FrameScanner scanner(window, *header, page_bytes, end);
-      for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
-        if (found != FrameScanner::Found::frame) continue;
-        const FoundFrame& frame = scanner.frame();
-        if (name.serial == begin.serial && frame.position < begin.position) continue;
-        if (name.serial == begin.serial && frame.position == begin.position) replay.note_first(frame);
-        replay.take(frame);
-      }
-    }
-    return replay;
-  };
-  auto replay = from(place);
-  // A snapshot that is damaged, or that a crash has cut off: what is in front of it says the same.
-  if (replay && !replay->is_sound()) replay = from({});
-  if (!replay) return replay.error();
-  state_ = std::move(replay->state());
+  auto state = replay_groups(log_->storage(), log_->segments().all(), place);
+  if (!state) return state.error();
+  state_ = std::move(*state);
   return {};
 }
 

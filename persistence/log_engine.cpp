@@ -110,7 +110,7 @@ class FrameNotes final : public FrameVisitor {
  public:
   void visit(const FoundFrame& frame) override {
     if (frame.head.kind == FrameKind::names) names_.emplace_back(frame.position, copy(frame.body));
-    note_groups(frame);
+    groups_.visit(frame);
     if (!is_record(frame.head.kind)) return;
     used_.add(ids_of(frame));
     const std::uint64_t stride = frame.position / index_stride;
@@ -134,14 +134,7 @@ class FrameNotes final : public FrameVisitor {
   }
   std::uint32_t latest_time() const noexcept { return latest_; }
 
-  /// Where the latest snapshot in front of `end` begins. Returns: 0 if there is none.
-  std::uint64_t snapshot_up_to(std::uint64_t end) const noexcept {
-    std::uint64_t found = 0;
-    for (const std::uint64_t position : snapshots_) found = position < end ? position : found;
-    return found;
-  }
-  /// Where groups do something first. Returns: 0 if they do not.
-  std::uint64_t first_control_up_to(std::uint64_t end) const noexcept { return control_ < end ? control_ : 0; }
+  const GroupsNotes& groups() const noexcept { return groups_; }
 
   /// Whether each name that a record refers to is known.
   bool all_named(const Names& names) const { return used_.are_known(names); }
@@ -151,16 +144,7 @@ class FrameNotes final : public FrameVisitor {
  private:
   static std::vector<std::byte> copy(std::span<const std::byte> body) { return {body.begin(), body.end()}; }
 
-  void note_groups(const FoundFrame& frame) {
-    const bool is_snapshot = frame.head.kind == FrameKind::snapshot;
-    if (is_snapshot && !in_snapshot_) snapshots_.push_back(frame.position);
-    in_snapshot_ = is_snapshot;
-    if (frame.head.kind == FrameKind::control && control_ == 0) control_ = frame.position;
-  }
-
-  std::vector<std::uint64_t> snapshots_;  // positions of their first frames
-  std::uint64_t control_ = 0;
-  bool in_snapshot_ = false;
+  GroupsNotes groups_;
   std::vector<std::pair<std::uint64_t, std::vector<std::byte>>> names_;
   std::vector<IndexEntry> index_;
   UsedIds used_;
@@ -282,7 +266,7 @@ error_code LogEngine::give_up_last(const SegmentRef& last) {
   const std::uint64_t next = name.base_offset + offsets_given_up(last->file_bytes);
   losses_.push_back(loss_of(*last, name.base_offset, next, "neither copy of the segment's header can be read"));
   if (const error_code error = tell_losses()) return error;
-  groups_ = groups_before(*last);
+  groups_ = find_groups_place(storage_, files_.segments.all(), last->name.serial);
   note_groups_place();
   const error_code error = begin_segment(known->value_or(new_log_id()), next, 0);
   if (!error) show();
@@ -320,11 +304,11 @@ error_code LogEngine::recover() {
   for (const IndexEntry& entry : index) files_.segments.add_index(entry);
   indexed_ = index.empty() ? 0 : index.back().position * frame_alignment / index_stride + 1;
   latest_time_ = notes.latest_time();
-  if (const std::uint64_t position = notes.snapshot_up_to(state.end); position != 0) {
+  if (const std::uint64_t position = notes.groups().snapshot_up_to(state.end); position != 0) {
     groups_ = {header_.serial, position};
   } else {
-    groups_ = groups_before(*segment_);
-    const std::uint64_t control = notes.first_control_up_to(state.end);
+    groups_ = find_groups_place(storage_, files_.segments.all(), header_.serial);
+    const std::uint64_t control = notes.groups().first_control_up_to(state.end);
     if (groups_.serial == 0 && control != 0) groups_ = {header_.serial, control};
   }
   note_groups_place();
@@ -340,38 +324,6 @@ error_code LogEngine::recover() {
 
 error_code LogEngine::tell_losses() {
   return losses_.empty() || !options_.on_losses ? error_code() : options_.on_losses(losses_);
-}
-
-/// Where reading what groups have done begins as far as the segments in front of this one say.
-GroupsPlace LogEngine::groups_before(const Segment& segment) {
-  GroupsPlace first;  // of what they did
-  auto segments = files_.segments.all();
-  std::erase_if(segments, [&](const SegmentRef& one) { return one->name.serial >= segment.name.serial; });
-  for (auto one = segments.rbegin(); one != segments.rend(); ++one) {
-    const SegmentName& name = (*one)->name;
-    const auto file = storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
-    const auto header = file ? read_header(**file) : result<SegmentHeader>(file.error());
-    if (!header) continue;
-    Window window(**file);
-    Names names;
-    if (const auto mirror = read_mirror(window, *header, names); mirror.footer) {
-      const Footer& footer = mirror.footer->footer;
-      return footer.groups_serial != 0 ? GroupsPlace{footer.groups_serial, footer.groups_position} : first;
-    }
-    // It has no footer any more: its frames say it.
-    FrameNotes notes;
-    FrameScanner scanner(window, *header, page_bytes, header->mirror);
-    for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
-      if (found == FrameScanner::Found::frame) notes.visit(scanner.frame());
-    }
-    if (const std::uint64_t position = notes.snapshot_up_to(header->mirror); position != 0) {
-      return {header->serial, position};
-    }
-    if (const std::uint64_t position = notes.first_control_up_to(header->mirror); position != 0) {
-      first = {header->serial, position};
-    }
-  }
-  return first;
 }
 
 /// Records whose names are gone, with a batch that was never durable, are as good as lost.

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "persistence/batch_encoder.hpp"
+#include "persistence/group_replay.hpp"
 #include "persistence/log_files.hpp"
 #include "persistence/segment_file.hpp"
 
@@ -61,12 +62,6 @@ struct LogEntry {
 struct LogControl {
   FrameKind kind = FrameKind::control;  ///< or snapshot
   std::span<const std::byte> body = {};
-};
-
-/// Where to begin to read what groups have done: their latest snapshot, or if there is none, the first that they did.
-struct GroupsPlace {
-  std::uint64_t serial = 0;  ///< of the segment; 0: they never did anything
-  std::uint64_t position = 0;
 };
 
 /// Threads: one at a time; what it shares with readers is in the list. The storage, the clock, and what is shared must
@@ -132,7 +127,6 @@ class LogEngine {
   error_code write(std::span<const LogEntry> entries, std::span<const LogControl> controls);
   error_code write_snapshot(std::uint64_t room);
   void note_groups_place() noexcept;
-  GroupsPlace groups_before(const Segment& segment);
   bool name_records(std::span<const LogEntry> entries);
   void note_in_index(std::uint64_t position, std::uint32_t number, std::uint32_t time);
   error_code write_batch(std::uint64_t proven, std::span<const std::byte> mirrored = {},

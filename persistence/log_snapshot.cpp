@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
 // A log seen by a process that does not write it.
+#include <bus/persistence/group.hpp>
 #include <bus/persistence/log.hpp>
 
 #include "persistence/commit_hint.hpp"
+#include "persistence/group_replay.hpp"
 #include "persistence/log_reader.hpp"
 #include "persistence/loss_ledger.hpp"
 #include "persistence/recovery.hpp"
@@ -14,6 +16,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 namespace bus {
@@ -99,6 +102,22 @@ class SnapshotCore final : public ReadSource {
 
   LossReport losses() const { return losses_.report(); }
 
+  result<GroupState> groups() {
+    constexpr int most_attempts = 10;
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
+      const auto segments = segments_.all();
+      const GroupsPlace place = find_groups_place(*storage_, segments);
+      auto state = replay_groups(*storage_, segments, place);
+      if (!state) return state;
+      // The oldest go first, and by their names: if the first that was needed is there, all were while they were read.
+      const auto first = std::ranges::find_if(
+          segments, [&](const SegmentRef& segment) { return segment->name.serial >= place.serial; });
+      if (first == segments.end() || is_there(**first)) return state;
+      if (const error_code error = refresh()) return error;
+    }
+    return error_code(boost::system::errc::resource_unavailable_try_again, boost::system::system_category());
+  }
+
   // --- ReadSource. ---
   Storage& storage() noexcept override { return *storage_; }
   SegmentList& segments() noexcept override { return segments_; }
@@ -116,6 +135,11 @@ class SnapshotCore final : public ReadSource {
  private:
   static std::string name_of(const Segment& segment) {
     return segment_name(segment.name.base_offset, segment.name.serial);
+  }
+
+  bool is_there(const Segment& segment) {
+    const auto file = storage_->open(name_of(segment), Storage::Open::existing_to_read);
+    return file || file.error() != boost::system::errc::no_such_file_or_directory;
   }
 
   /// Whether a writer has it open. Nobody is kept from becoming one but for the moment of the question.
@@ -240,5 +264,18 @@ std::uint64_t LogSnapshot::next_offset() const noexcept { return core_->segments
 bool LogSnapshot::has_writer() const noexcept { return core_->has_writer(); }
 result<std::vector<LogSnapshot::Segment>> LogSnapshot::segments() { return core_->describe(); }
 LossReport LogSnapshot::losses() const { return core_->losses(); }
+
+result<std::vector<GroupPosition>> LogSnapshot::groups() noexcept try {
+  auto state = core_->groups();
+  if (!state) return state.error();
+  std::vector<GroupPosition> positions;
+  for (auto& [id, queue] : state->queues) {
+    positions.push_back(GroupPosition(std::make_shared<const detail::QueueState>(std::move(queue))));
+  }
+  std::ranges::sort(positions, {}, [](const GroupPosition& one) { return std::tie(one.group(), one.member()); });
+  return positions;
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
 
 }  // namespace bus

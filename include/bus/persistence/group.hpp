@@ -53,6 +53,7 @@ namespace bus {
 
 namespace detail {
 class QueueCore;
+struct QueueState;
 }  // namespace detail
 
 /// What a dead letter says of itself: its topic is this and the group's name, and these are headers of it.
@@ -239,6 +240,40 @@ class Group {
   struct Open;
   explicit Group(std::unique_ptr<Open> open) noexcept;
   std::unique_ptr<Open> open_;
+};
+
+// --- Seen without taking part. ---
+
+/// Where a group stands on the disk, or in broadcast mode one of its members: what `LogSnapshot::groups` gives. It stays
+/// as it is while the group goes on; a copy is cheap. Threads: any.
+class GroupPosition {
+ public:
+  const std::string& group() const noexcept;
+  const std::string& member() const noexcept;  ///< in broadcast mode; else empty
+  GroupMode mode() const noexcept;
+  const std::vector<TopicPattern>& patterns() const noexcept;  ///< none: all topics
+
+  /// Nothing in front of this offset is owed.
+  std::uint64_t floor() const noexcept;
+
+  /// Whether the message is for the group and not finished, be it on lease, delayed or past its time.
+  /// Cost: O(patterns + log n).
+  bool owes(const RecordView& record) const noexcept;
+
+  /// How a message has fared that is not finished.
+  struct Tried {
+    unsigned attempts = 0;
+    std::optional<std::chrono::system_clock::time_point> due = {};  ///< not before then
+    std::string_view first_error = {};  ///< these are valid as long as the position, or a copy of it
+    std::string_view last_error = {};
+  };
+  /// Returns: nothing if none is known, as of one that is on lease for the first time.
+  std::optional<Tried> tried(std::uint64_t offset) const noexcept;
+
+ private:
+  friend class LogSnapshot;
+  explicit GroupPosition(std::shared_ptr<const detail::QueueState> state) noexcept : state_(std::move(state)) {}
+  std::shared_ptr<const detail::QueueState> state_;
 };
 
 }  // namespace bus

@@ -42,6 +42,7 @@
 
 namespace bus {
 
+class GroupPosition;
 class Log;
 class LogReader;
 
@@ -429,6 +430,12 @@ class LogSnapshot {
   };
   result<std::vector<Segment>> segments();
   LossReport losses() const;
+
+  /// With <bus/persistence/group.hpp>: where groups stand by what is known to be committed, in the order of their names.
+  /// Cost: reads about as much as one segment has, or all of it after damage.
+  /// Errors: those of the storage; resource_unavailable_try_again, if segments go faster than they can be read;
+  ///         out_of_memory.
+  result<std::vector<GroupPosition>> groups() noexcept;
 
  private:
   explicit LogSnapshot(std::unique_ptr<detail::SnapshotCore> core) noexcept;
