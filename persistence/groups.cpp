@@ -229,11 +229,11 @@ Member::~Member() {
   if (queue_ != nullptr) queue_->leave(id_);
 }
 
-result<Received> Member::receive(std::size_t most) noexcept { return queue_->receive(id_, most, nullptr); }
-result<Received> Member::receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline) noexcept {
+result<LeaseBatch> Member::receive(std::size_t most) noexcept { return queue_->receive(id_, most, nullptr); }
+result<LeaseBatch> Member::receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline) noexcept {
   return queue_->receive(id_, most, &deadline);
 }
-result<Received> Member::try_receive(std::size_t most) noexcept {
+result<LeaseBatch> Member::try_receive(std::size_t most) noexcept {
   constexpr auto now = std::chrono::steady_clock::time_point::min();
   return queue_->receive(id_, most, &now);
 }

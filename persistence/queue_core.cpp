@@ -155,10 +155,10 @@ void QueueCore::leave(std::uint16_t member) noexcept {
   table_.leave(member);
 }
 
-result<Received> QueueCore::receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept {
+result<LeaseBatch> QueueCore::receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept {
   for (;;) {
     Batch batch;
-    Received received;
+    LeaseBatch received;
     Waited waited;
     try {
       if (const error_code error = lease(member, most, batch, waited)) {

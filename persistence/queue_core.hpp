@@ -48,7 +48,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void leave(std::uint16_t member) noexcept;
 
   /// `deadline`: nullptr waits as long as it takes.
-  result<Received> receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept;
+  result<LeaseBatch> receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept;
   result<std::size_t> ack_through(std::uint16_t member, std::uint64_t offset) noexcept;
 
   // --- Outcomes. ---

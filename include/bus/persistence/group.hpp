@@ -158,7 +158,7 @@ class [[nodiscard]] Lease {
 std::size_t ack_all(std::span<Lease> leases) noexcept;
 
 /// What one `receive` gives.
-struct Received {
+struct LeaseBatch {
   std::vector<Lease> leases;
 
   /// Messages that the group will never see, since the last one was told: dropped by retention before they were read,
@@ -177,9 +177,9 @@ class Member {
   /// deadline. None are given beyond the member's credits.
   /// Returns: without leases if the deadline passed, or something was missed.
   /// Errors: closed; log_read_only; no_space_on_device, if a further attempt could not be noted; those of reading.
-  result<Received> receive(std::size_t most = 1) noexcept;
-  result<Received> receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline) noexcept;
-  result<Received> try_receive(std::size_t most = 1) noexcept;
+  result<LeaseBatch> receive(std::size_t most = 1) noexcept;
+  result<LeaseBatch> receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline) noexcept;
+  result<LeaseBatch> try_receive(std::size_t most = 1) noexcept;
 
   /// Acks what this member has on lease at and below `offset`. Returns: how many. Errors: log_read_only; out_of_memory.
   result<std::size_t> ack_through(std::uint64_t offset) noexcept;
@@ -244,8 +244,8 @@ class Group {
 
 // --- Seen without taking part. ---
 
-/// Where a group stands on the disk, or in broadcast mode one of its members: what `LogSnapshot::groups` gives. It stays
-/// as it is while the group goes on; a copy is cheap. Threads: any.
+/// Where a group stands on the disk, or in broadcast mode one of its members: what `LogSnapshot::groups` gives. It
+/// stays as it is while the group goes on; a copy is cheap. Threads: any.
 class GroupPosition {
  public:
   const std::string& group() const noexcept;
