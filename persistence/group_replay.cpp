@@ -4,6 +4,8 @@
 #include "persistence/segment_file.hpp"
 #include "persistence/window.hpp"
 
+#include <bus/persistence/group.hpp>
+
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace bus::detail {
@@ -40,7 +43,7 @@ std::uint64_t end_of(const Segment& segment, const SegmentHeader& header) noexce
 /// What groups have done, taken frame by frame.
 class Replay {
  public:
-  void take(const FoundFrame& frame) {
+  void take(const FoundFrame& frame, std::uint64_t base_offset) {
     const FrameKind kind = frame.head.kind;
     if (kind == FrameKind::snapshot) {
       if (!snapshot_.add(frame.body)) return;
@@ -55,6 +58,7 @@ class Replay {
       items_.clear();
       items_.done(fields->settles->queue, fields->settles->offset, fields->settles->offset + 1);
       (void)apply_items(items_.bytes(), state_);
+      bury(fields->settles->queue, base_offset + frame.head.number);
     }
   }
   /// It began with the first that groups ever did.
@@ -65,6 +69,16 @@ class Replay {
   GroupState& state() noexcept { return state_; }
 
  private:
+  /// A message of that queue is a dead letter now.
+  void bury(std::uint32_t queue, std::uint64_t letter) {
+    const auto settled = state_.queues.find(queue);
+    if (settled == state_.queues.end()) return;
+    const std::string dead = std::string(dead_prefix) + settled->second.spec.group;
+    for (auto& [id, one] : state_.queues) {
+      if (one.spec.group == dead) learn_letter(one, letter);
+    }
+  }
+
   GroupState state_;
   SnapshotReader snapshot_;
   GroupItems items_;
@@ -87,7 +101,7 @@ result<Replay> replay_from(Storage& storage, const std::vector<SegmentRef>& segm
       const FoundFrame& frame = scanner.frame();
       if (serial == begin.serial && frame.position < begin.position) continue;
       if (serial == begin.serial && frame.position == begin.position) replay.note_first(frame);
-      replay.take(frame);
+      replay.take(frame, header.base_offset);
     }
   }
   return replay;

@@ -2,6 +2,7 @@
 #include "persistence/group_state.hpp"
 
 #include <bus/limits.hpp>
+#include <bus/persistence/group.hpp>
 
 #include "persistence/format.hpp"
 #include "persistence/little_endian.hpp"
@@ -64,6 +65,23 @@ std::uint64_t OffsetSet::count(std::uint64_t begin, std::uint64_t end) const noe
     if (from < to) count += to - from;
   }
   return count;
+}
+
+// --- Queues. ---
+
+bool has_dead_letters(const QueueSpec& spec) noexcept { return spec.group.starts_with(dead_prefix); }
+
+void come_to(QueueState& queue, std::uint64_t next) noexcept {
+  if (next <= queue.next) return;
+  queue.next = next;
+  queue.done.remove_below(next);
+  erase_between(queue.ahead, 0, next);
+}
+
+void learn_letter(QueueState& queue, std::uint64_t offset) {
+  if (offset < queue.next || offset == no_offset) return;
+  if (!queue.done.contains(offset)) queue.open.try_emplace(queue.open.end(), offset);
+  come_to(queue, offset + 1);
 }
 
 // --- Parts: what items and the frames of snapshots are made of. ---
@@ -159,7 +177,7 @@ std::optional<QueueSpec> decode_spec(const Part& part) {
   const auto group_bytes = take<std::uint8_t>(in);
   const auto member_bytes = take<std::uint8_t>(in);
   take<std::uint8_t>(in);
-  const auto group = take_text(in, group_bytes, limits::max_name_bytes);
+  const auto group = take_text(in, group_bytes, dead_prefix.size() + limits::max_name_bytes);
   if (!group) return std::nullopt;
   const auto member = take_text(in, member_bytes, limits::max_name_bytes);
   if (!member) return std::nullopt;
@@ -185,6 +203,7 @@ enum ItemKind : std::uint8_t {
   done_item = 3,
   tried_item = 4,
   used_item = 5,
+  limited_item = 6,
 };
 
 constexpr std::size_t tried_head_bytes = 32;
@@ -234,6 +253,11 @@ void GroupItems::tried(std::uint32_t queue, std::uint64_t offset, const Progress
 
 void GroupItems::used(std::uint32_t queue, bool in_use) {
   Writer(append_part(bytes_, used_item, queue, 8)).put(std::uint8_t{in_use});
+  last_done_ = 0;
+}
+
+void GroupItems::limited(std::uint32_t queue, std::uint64_t lag_bytes) {
+  Writer(append_part(bytes_, limited_item, queue, 8)).put(lag_bytes);
   last_done_ = 0;
 }
 
@@ -293,7 +317,7 @@ void apply_tried(std::span<const std::byte> body, QueueState& queue) {
 
 void apply_item(const Part& item, GroupState& state) {
   // An id is not given again though the item that made its queue is lost.
-  if (item.kind >= made_item && item.kind <= used_item && item.number != std::numeric_limits<std::uint32_t>::max()) {
+  if (item.kind >= made_item && item.kind <= limited_item && item.number != std::numeric_limits<std::uint32_t>::max()) {
     state.next_id = std::max(state.next_id, item.number + 1);
   }
   if (item.kind == made_item) return apply_made(item, state);
@@ -305,6 +329,9 @@ void apply_item(const Part& item, GroupState& state) {
     case tried_item: apply_tried(item.body, queue->second); break;
     case used_item:
       if (!item.body.empty()) queue->second.in_use = item.body[0] != std::byte{0};
+      break;
+    case limited_item:
+      if (auto body = item.body; body.size() >= 8) queue->second.lag_bytes = take<std::uint64_t>(body);
       break;
     default: break;
   }
@@ -327,7 +354,14 @@ namespace {
 
 constexpr std::uint8_t head_frame = 0;
 constexpr std::uint8_t queue_frame = 1;
-enum PartKind : std::uint8_t { spec_part = 1, patterns_part = 2, open_part = 3, done_part = 4, ahead_part = 5 };
+enum PartKind : std::uint8_t {
+  spec_part = 1,
+  patterns_part = 2,
+  open_part = 3,
+  done_part = 4,
+  ahead_part = 5,
+  lag_part = 6,
+};
 
 constexpr std::size_t snapshot_head_bytes = 16;
 constexpr std::size_t max_snapshot_frame_bytes = std::size_t{1} << 26;  // a part has room for more
@@ -396,6 +430,7 @@ class SnapshotWriter {
     queue_ = &queue;
     begin_frame(false);
     append_spec(frames_.back(), spec_part, queue.spec, {});
+    if (queue.lag_bytes != 0) Writer(append_part(frames_.back(), lag_part, 1, 8)).put(queue.lag_bytes);
     for (const TopicPattern& pattern : queue.spec.patterns) {
       Bytes& out = room(patterns_part, pattern_bytes(pattern));
       out.resize(out.size() + pattern_bytes(pattern));
@@ -576,6 +611,13 @@ bool take_offsets(const Part& part, QueueState& queue, std::size_t& may_tell) {
   return true;
 }
 
+bool take_lag(const Part& part, QueueState& queue) noexcept {
+  auto in = part.body;
+  if (in.size() < 8) return false;
+  queue.lag_bytes = take<std::uint64_t>(in);
+  return true;
+}
+
 /// Takes one of the parts behind the first. One that is not known is passed over.
 bool take_list(const Part& part, QueueState& queue, std::size_t& may_tell) {
   switch (part.kind) {
@@ -585,6 +627,7 @@ bool take_list(const Part& part, QueueState& queue, std::size_t& may_tell) {
     case ahead_part: return take_offsets(part, queue, may_tell);
     // What is ahead is told behind it.
     case done_part: return queue.ahead.empty() && take_done(part, queue);
+    case lag_part: return take_lag(part, queue);
     default: return true;
   }
 }

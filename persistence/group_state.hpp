@@ -70,8 +70,20 @@ struct QueueState {
   OffsetSet done = {};  ///< at `next` and behind
   std::map<std::uint64_t, Progress> ahead = {};  ///< likewise, of what is not done and was tried
   bool in_use = false;  ///< leases may be out that nothing here tells of
+  std::uint64_t lag_bytes = 0;  ///< of the log that it holds back at most; 0: as much as it owes
   friend bool operator==(const QueueState&, const QueueState&) = default;
 };
+
+/// Whether it is the queue of a group's dead letters. What it owes is told to it, and not found by reading: all else in
+/// front of `next` was never for it.
+bool has_dead_letters(const QueueSpec& spec) noexcept;
+
+/// All in front of `next` is finished that is not open.
+void come_to(QueueState& queue, std::uint64_t next) noexcept;
+
+/// There is a dead letter now. Nothing, if the queue has come further.
+/// Errors: throws std::bad_alloc; nothing has changed then.
+void learn_letter(QueueState& queue, std::uint64_t offset);
 
 struct GroupState {
   std::uint32_t next_id = 1;  ///< of the next queue
@@ -96,6 +108,9 @@ class GroupItems {
 
   /// From now on, or no longer, there may be leases that no item tells of.
   void used(std::uint32_t queue, bool in_use);
+
+  /// It holds back no more than that from now on; 0: as much as it owes.
+  void limited(std::uint32_t queue, std::uint64_t lag_bytes);
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   bool empty() const noexcept { return bytes_.empty(); }

@@ -7,6 +7,7 @@
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -25,7 +26,26 @@ bool is_sound(const GroupOptions& options) noexcept {
          options.read_ahead != 0 && options.quantum_bytes != 0 &&
          std::ranges::all_of(options.backoff, [&](auto step) { return step == step.zero() || positive(step); }) &&
          name_fault(options.name, limits::max_name_bytes).empty() && !options.name.empty() &&
+         !options.name.starts_with(dead_prefix) && options.dead.most != 0 &&
          Topic::parse(std::string(dead_prefix) + options.name).has_value();
+}
+
+/// How the queue of a group's dead letters is opened. All of them fit into what is read ahead.
+GroupOptions dead_options(const GroupOptions& options) {
+  constexpr std::size_t more = 1024;  // that may come while the oldest are dropped
+  const std::string name = std::string(dead_prefix) + options.name;
+  return {.name = name,
+          .patterns = {TopicPattern::parse(name).value()},
+          .visibility = options.visibility,
+          .ceiling = options.ceiling,
+          .attempts = std::numeric_limits<std::uint8_t>::max(),
+          .backoff = options.backoff,
+          .read_ahead = options.dead.most + more,
+          .read_ahead_bytes = std::size_t{1} << 20,
+          .quantum_bytes = options.quantum_bytes,
+          .weights = options.weights,
+          .lag_bytes = options.dead.lag_bytes,
+          .dead = options.dead};
 }
 
 }  // namespace
@@ -35,6 +55,10 @@ error_code Groups::recover(const GroupsPlace& place) {
   auto state = replay_groups(log_->storage(), log_->segments().all(), place);
   if (!state) return state.error();
   state_ = std::move(*state);
+  // All dead letters are known now.
+  for (auto& [id, queue] : state_.queues) {
+    if (has_dead_letters(queue.spec)) come_to(queue, log_->segments().committed());
+  }
   return {};
 }
 
@@ -44,36 +68,66 @@ result<std::shared_ptr<QueueCore>> Groups::open(const GroupOptions& options, std
   if (broadcast && !name_fault(member, limits::max_name_bytes).empty()) return invalid();
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr) return make_error_code(errc::closed);
-  const auto mode = static_cast<QueueMode>(options.mode);
-  for (const auto& [id, queue] : state_.queues) {
-    if (queue.spec.group != options.name) continue;
-    if (queue.spec.mode != mode || queue.spec.patterns != options.patterns) return invalid();
-    if (queue.spec.member != member) continue;
+  // The place for dead letters comes first, so that no message can die and have none.
+  const auto dead = open_dead_locked(options);
+  if (!dead) return dead.error();
+  return open_locked({.spec = {.mode = static_cast<QueueMode>(options.mode),
+                               .group = options.name,
+                               .member = std::string(member),
+                               .patterns = options.patterns},
+                      .start = options.start,
+                      .lag_bytes = options.lag_bytes.value_or(0)},
+                     options, *dead);
+}
+
+result<std::shared_ptr<QueueCore>> Groups::open_dead(const GroupOptions& options) {
+  if (!is_sound(options)) return invalid();
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return make_error_code(errc::closed);
+  return open_dead_locked(options);
+}
+
+result<std::shared_ptr<QueueCore>> Groups::open_dead_locked(const GroupOptions& options) {
+  const GroupOptions of_dead = dead_options(options);
+  return open_locked({.spec = {.group = of_dead.name, .patterns = of_dead.patterns},
+                      .start = of_dead.start,
+                      .lag_bytes = of_dead.lag_bytes.value_or(0)},
+                     of_dead, nullptr);
+}
+
+result<std::shared_ptr<QueueCore>> Groups::open_locked(Wanted wanted, const GroupOptions& options,
+                                                       std::shared_ptr<QueueCore> dead) {
+  QueueSpec& spec = wanted.spec;
+  for (auto& [id, queue] : state_.queues) {
+    if (queue.spec.group != spec.group) continue;
+    if (queue.spec.mode != spec.mode || queue.spec.patterns != spec.patterns) return invalid();
+    if (queue.spec.member != spec.member) continue;
     if (const auto live = live_.find(id); live != live_.end()) return live->second;
-    return live_.emplace(id, std::make_shared<QueueCore>(*log_, options, queue)).first->second;
+    if (queue.lag_bytes != wanted.lag_bytes) {
+      const auto number = log_->post_items([&](GroupItems& items) { items.limited(id, wanted.lag_bytes); });
+      if (!number) return number.error();
+      queue.lag_bytes = wanted.lag_bytes;
+    }
+    return live_.emplace(id, std::make_shared<QueueCore>(*log_, options, queue, std::move(dead))).first->second;
   }
-  const std::uint64_t begin =
-      options.start == GroupStart::oldest ? log_->segments().first_offset() : log_->segments().committed();
-  QueueState made{.spec = {.id = state_.next_id,
-                           .mode = mode,
-                           .group = options.name,
-                           .member = std::string(member),
-                           .patterns = options.patterns,
-                           .begin = begin},
-                  .next = begin};
-  auto queue = std::make_shared<QueueCore>(*log_, options, made);
-  const std::uint32_t id = made.spec.id;
-  state_.queues.emplace(id, made);
+  spec.id = state_.next_id;
+  spec.begin = wanted.start == GroupStart::oldest ? log_->segments().first_offset() : log_->segments().committed();
+  const QueueState made{.spec = spec, .next = spec.begin, .lag_bytes = wanted.lag_bytes};
+  auto queue = std::make_shared<QueueCore>(*log_, options, made, std::move(dead));
+  state_.queues.emplace(spec.id, made);
   try {
-    live_.emplace(id, queue);
+    live_.emplace(spec.id, queue);
   } catch (const std::bad_alloc&) {
-    state_.queues.erase(id);
+    state_.queues.erase(spec.id);
     throw;
   }
-  const auto number = log_->post_items([&](GroupItems& items) { items.made(made.spec); });
+  const auto number = log_->post_items([&](GroupItems& items) {
+    items.made(spec);
+    if (wanted.lag_bytes != 0) items.limited(spec.id, wanted.lag_bytes);
+  });
   if (!number) {
-    live_.erase(id);
-    state_.queues.erase(id);
+    live_.erase(spec.id);
+    state_.queues.erase(spec.id);
     return number.error();
   }
   ++state_.next_id;
@@ -81,10 +135,11 @@ result<std::shared_ptr<QueueCore>> Groups::open(const GroupOptions& options, std
 }
 
 error_code Groups::remove(std::string_view group) {
+  const std::string dead = std::string(dead_prefix) + std::string(group);
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr) return errc::closed;
   for (auto one = state_.queues.begin(); one != state_.queues.end();) {
-    if (one->second.spec.group != group) {
+    if (one->second.spec.group != group && one->second.spec.group != dead) {
       ++one;
       continue;
     }
@@ -101,10 +156,15 @@ error_code Groups::remove(std::string_view group) {
   return {};
 }
 
-void Groups::add_to(std::string_view group, GroupStats& stats) const noexcept {
+void Groups::add_to(std::string_view group, bool dead, GroupStats& stats) const noexcept {
   const std::lock_guard lock(mutex_);
   for (const auto& [id, queue] : live_) {
-    if (queue->spec().group == group) queue->add_to(stats);
+    std::string_view name = queue->spec().group;
+    const bool is_dead = has_dead_letters(queue->spec());
+    if (is_dead) name.remove_prefix(dead_prefix.size());
+    if (name != group) continue;
+    if (is_dead == dead) queue->add_to(stats);
+    if (is_dead) stats.dead_letters += queue->letters();
   }
 }
 
@@ -118,16 +178,27 @@ std::vector<std::vector<std::byte>> Groups::snapshot() const {
 
 std::optional<std::uint64_t> Groups::owed_from() const noexcept {
   const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return 0;  // it is ending: nobody can say any more
   std::optional<std::uint64_t> from;
-  const auto note = [&](std::uint64_t floor) { from = std::min(from.value_or(floor), floor); };
+  const auto note = [&](std::uint64_t floor, const QueueState& queue) {
+    if (queue.lag_bytes != 0) floor = std::max(floor, log_->segments().offset_within(queue.lag_bytes));
+    from = std::min(from.value_or(floor), floor);
+  };
   for (const auto& [id, queue] : state_.queues) {
     if (const auto live = live_.find(id); live != live_.end()) {
-      note(live->second->floor());
-    } else {
-      note(queue.open.empty() ? queue.next : std::min(queue.next, queue.open.begin()->first));
+      note(live->second->floor(), queue);
+    } else if (!queue.open.empty()) {
+      note(std::min(queue.next, queue.open.begin()->first), queue);
+    } else if (!has_dead_letters(queue.spec)) {
+      note(queue.next, queue);
     }
   }
   return from;
+}
+
+void Groups::give_up_before(std::uint64_t offset) noexcept {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, queue] : live_) queue->give_up_before(offset);
 }
 
 void Groups::close() noexcept {
@@ -244,6 +315,7 @@ result<std::size_t> Member::ack_through(std::uint64_t offset) noexcept { return 
 struct Group::Open {
   std::shared_ptr<detail::Groups> groups;
   GroupOptions options;
+  bool is_dead = false;  // these are the dead letters of it
 };
 
 Group::Group(std::unique_ptr<Open> open) noexcept : open_(std::move(open)) {}
@@ -263,7 +335,8 @@ result<Group> Group::open(Log& log, const GroupOptions& options) noexcept try {
 }
 
 result<Member> Group::join(const MemberOptions& options) noexcept try {
-  auto queue = open_->groups->open(open_->options, options.name);
+  auto queue =
+      open_->is_dead ? open_->groups->open_dead(open_->options) : open_->groups->open(open_->options, options.name);
   if (!queue) return queue.error();
   const std::uint16_t id = (*queue)->join(options);
   return Member(std::move(*queue), id);
@@ -278,12 +351,33 @@ error_code Group::sync() noexcept { return open_->groups->sync(); }
 GroupStats Group::stats() const noexcept {
   GroupStats stats;
   stats.floor = ~std::uint64_t{0};
-  open_->groups->add_to(open_->options.name, stats);
+  open_->groups->add_to(open_->options.name, open_->is_dead, stats);
   if (stats.next == 0) stats.floor = 0;  // nobody reads
   return stats;
 }
 
+result<Group> Group::dead_letters() noexcept try {
+  if (open_->is_dead) return make_error_code(boost::system::errc::invalid_argument);
+  const auto queue = open_->groups->open_dead(open_->options);
+  if (!queue) return queue.error();
+  return Group(std::make_unique<Open>(open_->groups, open_->options, true));
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
+result<std::uint64_t> Group::redrive(const DeadFilter& filter) noexcept { return take_dead(filter, true); }
+result<std::uint64_t> Group::drop_dead(const DeadFilter& filter) noexcept { return take_dead(filter, false); }
+
+result<std::uint64_t> Group::take_dead(const DeadFilter& filter, bool send_back) noexcept try {
+  const auto queue = open_->groups->open_dead(open_->options);
+  if (!queue) return queue.error();
+  return (*queue)->take_dead(filter, send_back);
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
+}
+
 error_code Group::remove() noexcept try {
+  if (open_->is_dead) return make_error_code(boost::system::errc::invalid_argument);
   return open_->groups->remove(open_->options.name);
 } catch (const std::bad_alloc&) {
   return errc::out_of_memory;

@@ -36,15 +36,22 @@ class Groups {
   /// Errors: as `Group::open`, and throws std::bad_alloc.
   result<std::shared_ptr<QueueCore>> open(const GroupOptions& options, std::string_view member);
 
-  /// Errors: as `LogCore::post_items`; throws std::bad_alloc.
+  /// The queue of that group's dead letters. Errors: as `open`.
+  result<std::shared_ptr<QueueCore>> open_dead(const GroupOptions& options);
+
+  /// And its dead letters. Errors: as `LogCore::post_items`; throws std::bad_alloc.
   error_code remove(std::string_view group);
-  void add_to(std::string_view group, GroupStats& stats) const noexcept;
+  /// `dead`: of its dead letters.
+  void add_to(std::string_view group, bool dead, GroupStats& stats) const noexcept;
 
   /// Bodies of snapshot frames; none if there are no groups. Errors: throws std::bad_alloc.
   std::vector<std::vector<std::byte>> snapshot() const;
 
   /// Offsets from here on are owed to some group. Returns: nothing if none are.
   std::optional<std::uint64_t> owed_from() const noexcept;
+
+  /// What is in front of that offset is about to go: those who are owed it count it.
+  void give_up_before(std::uint64_t offset) noexcept;
 
   /// What the log does before it ends: nothing is leased any more.
   void close() noexcept;
@@ -53,6 +60,16 @@ class Groups {
   error_code sync() noexcept;
 
  private:
+  struct Wanted {
+    QueueSpec spec;  // without its id, and where it begins
+    GroupStart start;
+    std::uint64_t lag_bytes;
+  };
+  result<std::shared_ptr<QueueCore>> open_dead_locked(const GroupOptions& options);
+  result<std::shared_ptr<QueueCore>> open_locked(Wanted wanted, const GroupOptions& options,
+                                                 std::shared_ptr<QueueCore> dead);
+  std::uint64_t held_from(std::uint64_t floor, std::uint64_t lag_bytes) const;
+
   mutable std::mutex mutex_;
   LogCore* log_;  // null when it is closed
   GroupState state_;  // of a queue that is open, what it was when that was done

@@ -449,6 +449,15 @@ bool LeaseTable::finish(std::uint64_t offset) noexcept {
   return true;
 }
 
+std::optional<std::uint64_t> LeaseTable::finish_first(std::uint64_t end) noexcept {
+  Index i = all_.first;
+  while (i != none && (entry(i).state == State::leased || entry(i).state == State::dead)) i = entry(i).newer;
+  if (i == none || entry(i).offset >= end) return std::nullopt;
+  const std::uint64_t offset = entry(i).offset;
+  (void)finish(offset);
+  return offset;
+}
+
 std::int64_t LeaseTable::backoff(std::uint8_t attempts) const noexcept {
   if (rules_.backoff_ns.empty()) return 0;
   const std::size_t step = std::clamp<std::size_t>(attempts, 1, rules_.backoff_ns.size());

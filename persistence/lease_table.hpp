@@ -136,6 +136,10 @@ class LeaseTable {
   /// Ends one that is dead, or was finished elsewhere. Returns: whether it was there.
   bool finish(std::uint64_t offset) noexcept;
 
+  /// Ends the first one in front of `end` that is neither on lease nor dead. Returns: its offset; nothing if there is
+  /// none. Cost: O(those on lease in front of it + log n).
+  std::optional<std::uint64_t> finish_first(std::uint64_t end) noexcept;
+
   // --- Time. ---
 
   /// Makes ready what has become due, and takes back the next lease that has run out, which counts as a nack.

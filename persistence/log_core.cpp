@@ -112,7 +112,9 @@ LogCore::LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Th
       intake_(places_for(options), options.uncommitted_bytes),
       full_disk_(options.full_disk),
       groups_(std::make_shared<Groups>(*this)),
-      keeper_(*storage_, files_, options, [this] { return groups_->owed_from(); }) {
+      keeper_(*storage_, files_, options,
+              {.owed_from = [this] { return groups_->owed_from(); },
+               .will_drop = [this](std::uint64_t end) { groups_->give_up_before(end); }}) {
   (void)memory_->take(fixed_memory(options));
 }
 

@@ -90,6 +90,8 @@ class LogCore final : public ReadSource {
   /// Waits until they are durable, and starts a commit if none is under way.
   /// Errors: log_read_only; closed; no_space_on_device: they are tried again with the next commit.
   error_code wait_items(std::uint64_t number) noexcept;
+  /// Of all that were put so far.
+  error_code sync_items() noexcept;
 
   error_code close() noexcept;
 
@@ -161,7 +163,6 @@ class LogCore final : public ReadSource {
   void refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept;
   void fail() noexcept;
   bool something_to_do() const noexcept;
-  error_code sync_items() noexcept;
   void make_sync_due() noexcept;
   bool must_write_items(std::int64_t due) const noexcept;
 

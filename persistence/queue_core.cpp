@@ -16,9 +16,10 @@ class QueueCore::Burial final : public Completion {
  public:
   Burial(std::shared_ptr<QueueCore> queue, std::uint64_t offset, std::string_view reason)
       : queue_(std::move(queue)), offset_(offset), reason_(reason) {}
-  void complete(error_code error, std::uint64_t) noexcept override {
+  void complete(error_code error, std::uint64_t letter) noexcept override {
     std::unique_ptr<Burial> self(this);
     queue_->buried(offset_, error, std::move(reason_));
+    if (!error) queue_->dead_->learn(letter);
   }
 
  private:
@@ -62,16 +63,16 @@ std::uint64_t hash_key(std::string_view key) noexcept {
   return hash == 0 ? 1 : hash;
 }
 
+Principal principal_of(const RecordView& record) {
+  auto principal = Principal::parse(record.principal());
+  return principal ? std::move(*principal) : Principal();  // the log took none that is not one
+}
+
 bool is_dead_topic(std::string_view topic) noexcept { return topic.starts_with(dead_prefix); }
 
 /// Dead letters are read by who asks for them by name.
 bool reads_dead(const std::vector<TopicPattern>& patterns) noexcept {
   return std::ranges::any_of(patterns, [](const TopicPattern& pattern) { return is_dead_topic(pattern.view()); });
-}
-
-Principal principal_of(const RecordView& record) {
-  auto principal = Principal::parse(record.principal());
-  return principal ? std::move(*principal) : Principal();  // the log took none that is not one
 }
 
 std::int64_t plus(std::int64_t a, std::int64_t b) noexcept {
@@ -88,6 +89,22 @@ std::int64_t less(std::int64_t a, std::int64_t b) noexcept {
 std::string_view cut(std::string_view error) noexcept { return error.substr(0, max_error_bytes); }
 
 }  // namespace
+
+Record copy_of(const RecordView& record, const Topic& topic, std::span<const Header> headers) {
+  return {.topic = topic,
+          .principal = principal_of(record),
+          .payload = record.payload(),
+          .key = record.key(),
+          .headers = headers,
+          .source = record.source(),
+          .correlation = record.correlation(),
+          .trace = record.trace(),
+          .terminal = record.terminal(),
+          .schema = record.schema(),
+          .schema_version = record.schema_version(),
+          .message_id = record.message_id(),
+          .priority = record.priority()};
+}
 
 // --- What its readers see. ---
 
@@ -107,8 +124,10 @@ const std::shared_ptr<MemoryBudget>& QueueCore::Source::memory() noexcept { retu
 
 // --- Opening and closing. ---
 
-QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state)
-    : window_(options.read_ahead),
+QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state, std::shared_ptr<QueueCore> dead)
+    : dead_(std::move(dead)),
+      dead_rules_(options.dead),
+      window_(options.read_ahead),
       cache_bytes_(options.read_ahead_bytes),
       log_(&log),
       source_(log),
@@ -116,7 +135,10 @@ QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state
       state_(std::move(state)),
       reads_dead_(reads_dead(state_.spec.patterns)),
       read_before_(state_.next),
-      may_have_been_out_(state_.in_use ? log.segments().committed() : 0) {}
+      may_have_been_out_(state_.in_use ? log.segments().committed() : 0) {
+  if (!has_dead_letters()) return;
+  for (const auto& [offset, progress] : state_.open) letters_.insert(letters_.end(), offset);
+}
 
 std::int64_t QueueCore::now_ns() const noexcept { return in_ns(log_->clock().steady()); }
 std::int64_t QueueCore::wall_ns() const noexcept { return in_ns(log_->clock().wall()); }
@@ -274,6 +296,8 @@ void QueueCore::list_dead() {
 // --- Reading ahead. ---
 
 error_code QueueCore::begin_reading() {
+  // What retention has dropped in front of it was never for it.
+  if (has_dead_letters()) come_to(state_, log_->segments().first_offset());
   std::uint64_t begin = state_.next;
   if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);
   auto reader = ReaderCore::make(
@@ -326,9 +350,74 @@ void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
     state_.ahead.erase(state_.ahead.lower_bound(fresh), state_.ahead.lower_bound(end));
   }
   last_finished_ = std::max(last_finished_, end - 1);
+  letters_.erase(letters_.lower_bound(begin), letters_.lower_bound(end));
   stats_.missed += owed;
   missed_untold_ += owed;
   (void)post([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
+}
+
+/// Counts what is for the queue in front of `end` and was not read.
+void QueueCore::read_past(std::uint64_t end) try {
+  if (state_.next >= end || (reader_ == nullptr && begin_reading())) return;
+  while (reader_->offset() < end) {
+    const auto found = reader_->next();
+    if (!found) return;  // reading comes upon the gap
+    if (found->outcome() == ReadOutcome::record) {
+      const RecordView& record = reader_->record();
+      if (record.offset() >= end) {
+        add(record, now_ns());
+      } else if (record.offset() >= state_.next && !state_.done.contains(record.offset()) &&
+                 (reads_dead_ || !is_dead_topic(record.topic()))) {
+        ++stats_.missed;
+        ++missed_untold_;
+      }
+    } else if (found->outcome() == ReadOutcome::lost || found->outcome() == ReadOutcome::overrun) {
+      pass_over(reader_->offset() - found->count(), reader_->offset());
+    } else {
+      return;
+    }
+    come_to(state_, reader_->offset());
+  }
+} catch (...) {
+  reader_.reset();
+  throw;
+}
+
+void QueueCore::give_up_before(std::uint64_t offset) noexcept try {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr || floor_locked() >= offset) return;
+  const auto missed = [&](std::uint64_t one) {
+    ++stats_.missed;
+    ++missed_untold_;
+    drop_kept(one);
+  };
+  while (const auto one = table_.finish_first(offset)) missed(*one);
+  for (auto open = state_.open.begin(); open != state_.open.end() && open->first < offset;) {
+    missed(open->first);
+    open = state_.open.erase(open);
+  }
+  if (has_dead_letters()) {
+    for (auto letter = letters_.lower_bound(state_.next); letter != letters_.end() && *letter < offset;) {
+      const std::uint64_t one = *letter++;
+      state_.done.add(one, one + 1);
+      missed(one);
+    }
+  } else {
+    read_past(offset);
+  }
+  last_finished_ = std::max(last_finished_, offset - 1);
+  (void)post([&](GroupItems& items) {
+    std::uint64_t begin = 0;
+    table_.for_each([&](const Owed& owed) {
+      if (owed.offset >= offset) return;
+      if (begin < owed.offset) items.done(state_.spec.id, begin, owed.offset);
+      begin = owed.offset + 1;
+    });
+    if (begin < offset) items.done(state_.spec.id, begin, offset);
+  });
+  made_ready();
+} catch (const std::bad_alloc&) {
+  // Who reads there, or asks for one of them, finds that it is gone.
 }
 
 void QueueCore::add(const RecordView& record, std::int64_t now) {
@@ -361,6 +450,7 @@ void QueueCore::add(const RecordView& record, std::int64_t now) {
     owed.expires_ns = std::max<std::int64_t>(plus(now, less(in_ns(*expiry), wall)), 1);
   }
   // In an order in which a lack of memory loses nothing.
+  if (has_dead_letters()) letters_.insert(offset);
   if (progress != Progress()) tried_[offset] = {.progress = progress};
   table_.add(owed, principal_of(record));
   if (told != known.end()) known.erase(told);
@@ -504,6 +594,7 @@ void QueueCore::forget(std::uint64_t offset) noexcept {
 
 void QueueCore::drop_kept(std::uint64_t offset) noexcept {
   if (!tried_.empty()) tried_.erase(offset);
+  if (!letters_.empty()) letters_.erase(offset);
   if (views_.empty()) return;
   const auto kept = views_.find(offset);
   if (kept == views_.end()) return;
@@ -543,9 +634,15 @@ LeaseOutcome QueueCore::note_delay(std::uint64_t offset, std::int64_t due_ns, st
 
 // --- Dead letters. ---
 
-/// Sends a copy to the dead letters; the same record says that the message is finished.
+/// Sends a copy to the dead letters; the same record says that the message is finished. What is one already is gone.
 /// Returns: false if that is to be tried again.
 bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept try {
+  if (has_dead_letters()) {
+    (void)table_.finish(dead.offset());
+    forget(dead.offset());
+    return true;
+  }
+  if (!dead_->has_room()) return false;
   const std::string attempts = std::to_string(progress.attempts);
   const std::string offset = std::to_string(dead.offset());
   std::vector<Header> headers{{dead_reason_header, cut(reason)},
@@ -556,17 +653,7 @@ bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::stri
                               {dead_topic_header, dead.topic()}};
   const std::size_t own = headers.size();
   dead.for_each_header([&](const Header& header) { headers.push_back(header); });
-  Record record{.topic = Topic::parse(std::string(dead_prefix) + state_.spec.group).value(),
-                .principal = principal_of(dead),
-                .payload = dead.payload(),
-                .key = dead.key(),
-                .headers = headers,
-                .source = dead.source(),
-                .correlation = dead.correlation(),
-                .trace = dead.trace(),
-                .terminal = dead.terminal(),
-                .schema = dead.schema(),
-                .schema_version = dead.schema_version()};
+  Record record = copy_of(dead, Topic::parse(std::string(dead_prefix) + state_.spec.group).value(), headers);
   const Settles settles{.queue = state_.spec.id, .offset = dead.offset()};
   auto burial = std::make_unique<Burial>(shared_from_this(), dead.offset(), cut(reason));
   const auto send = [&] {
@@ -574,10 +661,13 @@ bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::stri
   };
   auto ticket = send();
   if (!ticket && ticket.error() != errc::overloaded) {  // its headers leave no room for these
-    record.headers = std::span(headers).first(own);
+    headers.resize(own);
+    headers.push_back({dead_cut_header, "headers"});
+    record.headers = headers;
     ticket = send();
   }
   if (!ticket && ticket.error() == errc::payload_too_large) {  // nor does its payload
+    headers.back().value = "payload";
     record.payload = {};
     ticket = send();
   }
@@ -735,8 +825,12 @@ QueueState QueueCore::state() const {
   const std::lock_guard lock(mutex_);
   QueueState state = state_;  // also of one that is closed: the last commits may begin a segment
   table_.for_each([&](const Owed& owed) { state.open[owed.offset] = progress_of(owed); });
-  // What has only been read ahead is as if it had not been: there may be very much of it.
-  if (state_.open.empty()) {
+  if (has_dead_letters()) {
+    // All of them are told, read or not: nobody reads for them what is in front of a snapshot.
+    for (const std::uint64_t letter : letters_) state.open.try_emplace(letter);
+    if (!letters_.empty()) come_to(state, *letters_.rbegin() + 1);
+  } else if (state_.open.empty()) {
+    // What has only been read ahead is as if it had not been: there may be very much of it.
     std::uint64_t next = std::max(read_before_, last_finished_ + 1);
     for (auto one = state.open.rbegin(); one != state.open.rend() && one->first >= next; ++one) {
       if (one->second != Progress()) next = one->first + 1;
@@ -762,6 +856,9 @@ std::uint64_t QueueCore::floor() const noexcept {
 }
 
 std::uint64_t QueueCore::floor_locked() const noexcept {
+  if (has_dead_letters() && log_ != nullptr) {
+    return letters_.empty() ? log_->segments().committed() : *letters_.begin();
+  }
   std::uint64_t floor = state_.next;
   if (!state_.open.empty()) floor = std::min(floor, state_.open.begin()->first);
   return std::min(floor, table_.floor().value_or(floor));

@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,13 +34,18 @@ namespace bus::detail {
 
 class LogCore;
 
+/// The record as it was read, to be appended again on another topic and with other headers.
+/// Lifetime: as the view, and the headers. Errors: throws std::bad_alloc.
+Record copy_of(const RecordView& record, const Topic& topic, std::span<const Header> headers);
+
 /// Threads: any.
 class QueueCore : public std::enable_shared_from_this<QueueCore> {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
 
+  /// `dead`: where dead letters go. None for a queue of such: what dies there is gone.
   /// Errors: throws std::bad_alloc.
-  QueueCore(LogCore& log, const GroupOptions& options, QueueState state);
+  QueueCore(LogCore& log, const GroupOptions& options, QueueState state, std::shared_ptr<QueueCore> dead);
 
   // --- Members. ---
 
@@ -63,7 +69,20 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
                       std::string_view reason) noexcept;
   std::optional<Deadline> extend(const LeaseName& lease, std::chrono::nanoseconds by) noexcept;
 
+  // --- Of a queue of dead letters. ---
+
+  /// There is one more, which is committed.
+  void learn(std::uint64_t offset) noexcept;
+  /// Whether one more may come.
+  bool has_room() const noexcept;
+  std::uint64_t letters() const noexcept;
+  /// Errors: as `Group::redrive`.
+  result<std::uint64_t> take_dead(const DeadFilter& filter, bool send_back) noexcept;
+
   // --- Where it stands. ---
+
+  /// What is in front of `offset` is about to go. What is not on lease is counted as missed, and finished.
+  void give_up_before(std::uint64_t offset) noexcept;
 
   /// Errors: throws std::bad_alloc.
   QueueState state() const;
@@ -121,6 +140,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::optional<Deadline> until;
   };
 
+  bool has_dead_letters() const noexcept { return dead_ == nullptr; }
+  void drop_letter(std::uint64_t offset);
+  void finish_sent(std::uint64_t offset) noexcept;
+  void read_past(std::uint64_t end);
   std::int64_t now_ns() const noexcept;
   std::uint64_t floor_locked() const noexcept;
   std::int64_t wall_ns() const noexcept;
@@ -151,6 +174,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void buried(std::uint64_t offset, error_code error, std::string reason) noexcept;
   Progress progress_of(const Owed& owed) const;
 
+  const std::shared_ptr<QueueCore> dead_;  // null of one of dead letters
+  const DeadLetterOptions dead_rules_;
   const std::size_t window_;
   const std::size_t cache_bytes_;
   LogCore* log_;  // null when it is closed
@@ -164,6 +189,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   std::unique_ptr<ReaderCore> again_;   // reads what is not kept any more
   boost::unordered_flat_map<std::uint64_t, RecordView> views_;  // of messages in the table
   std::size_t view_bytes_ = 0;
+  std::set<std::uint64_t> letters_;  // that are not finished, of a queue of dead letters
   std::map<std::uint64_t, Tried> tried_;  // of messages in the table that failed
   std::vector<std::uint64_t> acked_;            // by one call
   std::map<std::uint64_t, std::string> unburied_;  // dead, and not sent to the dead letters yet: why

@@ -80,7 +80,7 @@ bool SegmentKeeper::oldest_has_groups() const {
 
 bool SegmentKeeper::oldest_is_owed() const {
   if (oldest_has_groups()) return true;
-  const auto owed = owed_from_();
+  const auto owed = creditors_.owed_from();
   return owed && files_.segments.second_offset().value_or(0) > *owed;
 }
 
@@ -117,6 +117,7 @@ std::int64_t SegmentKeeper::sealed_at(Segment& segment) noexcept try {
 
 /// The oldest segment becomes a spare, or goes.
 error_code SegmentKeeper::take_away_oldest() {
+  if (const auto end = files_.segments.second_offset()) creditors_.will_drop(*end);
   SegmentRef oldest = files_.segments.take_oldest();
   if (oldest == nullptr) return no_space();
   const std::uint64_t records = files_.segments.first_offset() - oldest->name.base_offset;

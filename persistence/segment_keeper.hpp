@@ -23,14 +23,20 @@ namespace bus::detail {
 /// Threads: any, and one at a time does the work. What it is made with must outlive it.
 class SegmentKeeper {
  public:
-  /// `owed_from` says from which offset on somebody is owed records, if anybody is.
-  SegmentKeeper(Storage& storage, LogFiles& files, const LogOptions& options,
-                std::function<std::optional<std::uint64_t>()> owed_from)
+  /// Those whom records may be owed.
+  struct Creditors {
+    /// From which offset on somebody is owed them, if anybody is.
+    std::function<std::optional<std::uint64_t>()> owed_from;
+    /// What is in front of this offset is about to go.
+    std::function<void(std::uint64_t)> will_drop;
+  };
+
+  SegmentKeeper(Storage& storage, LogFiles& files, const LogOptions& options, Creditors creditors)
       : storage_(storage),
         files_(files),
         segment_bytes_(options.segment_bytes),
         spare_segments_(options.spare_segments),
-        owed_from_(std::move(owed_from)),
+        creditors_(std::move(creditors)),
         retention_(options.retention) {}
 
   /// Drops what retention no longer wants at that wall time, and nobody is owed.
@@ -64,7 +70,7 @@ class SegmentKeeper {
   LogFiles& files_;
   const std::uint64_t segment_bytes_;
   const std::size_t spare_segments_;
-  const std::function<std::optional<std::uint64_t>()> owed_from_;
+  const Creditors creditors_;
   mutable std::mutex mutex_;
   Retention retention_;
   std::atomic<std::uint64_t> dropped_segments_{0};

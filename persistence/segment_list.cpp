@@ -17,6 +17,16 @@ LogLoss loss_of(const Segment& segment, std::uint64_t first, std::uint64_t end_o
           .reason = std::string(reason)};
 }
 
+std::uint64_t SegmentList::offset_within(std::uint64_t bytes) const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t offset = committed();
+  for (auto segment = segments_.rbegin(); segment != segments_.rend() && (*segment)->file_bytes <= bytes; ++segment) {
+    bytes -= (*segment)->file_bytes;
+    offset = (*segment)->name.base_offset;
+  }
+  return offset;
+}
+
 SegmentList::Place SegmentList::find(std::uint64_t offset) const {
   const std::lock_guard lock(mutex_);
   if (segments_.empty()) return {};

@@ -109,6 +109,9 @@ class SegmentList {
     return segments_[1]->name.base_offset;
   }
 
+  /// The first offset of the segments that come to no more than `bytes`, the last one counted.
+  std::uint64_t offset_within(std::uint64_t bytes) const;
+
   /// One segment, and what stands behind it.
   struct Place {
     SegmentRef segment;  ///< nullptr if there is none

@@ -236,10 +236,11 @@ TEST_F(GroupPositions, are_one_for_each_member_of_a_broadcast) {
   EXPECT_EQ(lease(one).at(0).ack(), LeaseOutcome::done);
   ASSERT_FALSE(all.sync());
   const auto positions = look().groups().value();
-  ASSERT_EQ(positions.size(), 3U);
+  ASSERT_EQ(positions.size(), 5U);
   std::vector<std::string> names;
   for (const GroupPosition& position : positions) names.push_back(position.group() + ":" + position.member());
-  EXPECT_EQ(names, (std::vector<std::string>{"all:one", "all:two", "workers:"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"all:one", "all:two", "busbar.dead.all:", "busbar.dead.workers:", "workers:"}));
   EXPECT_EQ(positions[0].mode(), GroupMode::broadcast);
   EXPECT_EQ(owed("all", "one"), Offsets());
   EXPECT_EQ(owed("all", "two"), (Offsets{0}));
@@ -258,6 +259,7 @@ TEST_F(GroupPositions, owe_what_matches_and_dead_letters_only_where_they_are_ask
   EXPECT_EQ(owed("workers"), (Offsets{1})) << "the record of the dead letter says that it is finished";
   EXPECT_EQ(owed("picky"), (Offsets{1}));
   EXPECT_EQ(owed("undertaker"), (Offsets{2}));
+  EXPECT_EQ(owed("busbar.dead.workers"), (Offsets{2}));
 }
 
 TEST_F(GroupPositions, end_when_the_group_is_removed) {
@@ -268,8 +270,9 @@ TEST_F(GroupPositions, end_when_the_group_is_removed) {
   ASSERT_FALSE(group.remove());
   ASSERT_FALSE(other.sync());
   const auto positions = look().groups().value();
-  ASSERT_EQ(positions.size(), 1U);
-  EXPECT_EQ(positions[0].group(), "other");
+  ASSERT_EQ(positions.size(), 2U);
+  EXPECT_EQ(positions[0].group(), "busbar.dead.other");
+  EXPECT_EQ(positions[1].group(), "other");
   ASSERT_FALSE(other.remove());
   append("work");
   EXPECT_TRUE(look().groups()->empty());

@@ -4,6 +4,8 @@
 // docs/log-format.md.
 #include "persistence/group_state.hpp"
 
+#include <bus/persistence/group.hpp>
+
 #include "hex.hpp"
 #include "persistence/sound_group_state.hpp"
 
@@ -211,6 +213,10 @@ TEST(GroupItemsFormat, golden) {
   EXPECT_EQ(taken(),
             "0501000007000000"
             "0100000000000000");
+  items.limited(7, 0x0102);
+  EXPECT_EQ(taken(),
+            "0601000007000000"
+            "0201000000000000");
   EXPECT_TRUE(items.empty());
 }
 
@@ -331,6 +337,33 @@ TEST(Queues, are_made_once_and_deleted) {
   EXPECT_EQ(state.next_id, 8U) << "no id is given twice";
 }
 
+TEST(Queues, hold_back_no_more_than_their_limit) {
+  GroupState state;
+  GroupItems items = made(some_spec);
+  const std::uint32_t id = some_spec.id;
+  items.limited(id, 1000);
+  EXPECT_TRUE(apply(items, state));
+  EXPECT_EQ(state.queues.at(id).lag_bytes, 1000U);
+  SnapshotReader reader;
+  for (const auto& frame : encode_snapshot(state, 4096)) (void)reader.add(frame);
+  EXPECT_EQ(reader.state(), state);
+}
+
+TEST(Queues, of_dead_letters_owe_what_they_are_told) {
+  QueueState queue{.spec = {.id = 1, .group = "busbar.dead.g"}, .next = 5};
+  EXPECT_TRUE(has_dead_letters(queue.spec));
+  EXPECT_FALSE(has_dead_letters({.id = 1, .group = "g"}));
+  queue.done.add(9, 10);
+  learn_letter(queue, 3);
+  EXPECT_TRUE(queue.open.empty()) << "it had come further";
+  learn_letter(queue, 7);
+  learn_letter(queue, 9);
+  EXPECT_EQ(queue.next, 10U);
+  EXPECT_EQ(queue.open.size(), 1U);
+  EXPECT_TRUE(queue.open.contains(7));
+  EXPECT_TRUE(is_sound(queue));
+}
+
 TEST(Queues, are_in_use_until_somebody_says_that_they_are_not) {
   GroupState state;
   ASSERT_TRUE(apply(made(some_spec), state));
@@ -380,7 +413,8 @@ TEST(Queues, that_make_no_sense_are_not_made) {
   EXPECT_TRUE(refused([](QueueSpec& spec) { spec.mode = QueueMode{0}; }));
   EXPECT_TRUE(refused([](QueueSpec& spec) { spec.mode = QueueMode{4}; }));
   EXPECT_TRUE(refused([](QueueSpec& spec) { spec.group = ""; }));
-  EXPECT_TRUE(refused([](QueueSpec& spec) { spec.group = std::string(limits::max_name_bytes + 1, 'g'); }));
+  EXPECT_TRUE(
+      refused([](QueueSpec& spec) { spec.group = std::string(dead_prefix.size() + limits::max_name_bytes + 1, 'g'); }));
   EXPECT_TRUE(refused([](QueueSpec& spec) { spec.member = ""; }));
   EXPECT_TRUE(refused([](QueueSpec& spec) { spec.member = std::string(limits::max_name_bytes + 1, 'm'); }));
   EXPECT_TRUE(refused([](QueueSpec& spec) { spec.mode = QueueMode::competing; })) << "which has no members";

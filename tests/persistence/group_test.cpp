@@ -426,6 +426,259 @@ TEST_F(Groups, bury_each_dead_message_once_wherever_a_crash_strikes) {
   }
 }
 
+class DeadLetters : public Groups {
+ protected:
+  /// Rejects all there is, with its text as the reason.
+  void reject_all() {
+    for (Lease& lease : receive()) EXPECT_EQ(lease.reject(lease.record().text()), LeaseOutcome::dead);
+    settle();
+  }
+  /// Until all that is on its way to the dead letters is there.
+  void settle() {
+    ASSERT_FALSE(group->sync());
+    while (group->stats().dead != 0) std::this_thread::yield();
+  }
+  Texts undertake() {
+    Group dead = group->dead_letters().value();
+    Member undertaker = dead.join().value();
+    Texts all;
+    for (;;) {
+      auto received = undertaker.try_receive(100).value();
+      missed += received.missed;
+      if (received.leases.empty()) return all;
+      for (Lease& lease : received.leases) {
+        all.emplace_back(lease.record().text());
+        EXPECT_EQ(lease.ack(), LeaseOutcome::done);
+      }
+    }
+  }
+};
+
+TEST_F(DeadLetters, go_back_whence_they_came) {
+  open();
+  join(workers);
+  const std::vector<Header> headers{{"mine", "yes"}};
+  append("a", {.topic = "work.x", .principal = "agent.x", .key = "k", .headers = headers, .priority = 2});
+  append("b", {.topic = "work.y"});
+  append("c", {.topic = "work.x"});
+  reject_all();
+  EXPECT_EQ(group->stats().dead_letters, 3U);
+  EXPECT_EQ(group->redrive({.reason = "nothing like it"}).value(), 0U);
+  EXPECT_EQ(group->redrive({.topics = {"work.x"}, .reason = "a"}).value(), 1U);
+  EXPECT_EQ(group->stats().dead_letters, 2U);
+  {
+    auto again = receive();
+    ASSERT_EQ(texts(again), (Texts{"a"}));
+    const RecordView& record = again[0].record();
+    EXPECT_EQ(record.topic(), "work.x");
+    EXPECT_EQ(record.principal(), "agent.x");
+    EXPECT_EQ(record.key(), "k");
+    EXPECT_EQ(record.priority(), 2);
+    int count = 0;
+    record.for_each_header([&](const Header& header) { count += header == headers[0] ? 1 : 100; });
+    EXPECT_EQ(count, 1) << "why it died is no part of it";
+    EXPECT_EQ(again[0].attempt(), 1U);
+    EXPECT_EQ(again[0].ack(), LeaseOutcome::done);
+  }
+  EXPECT_EQ(group->drop_dead({.topics = {"work.y"}}).value(), 1U);
+  crash();
+  join(workers);
+  EXPECT_EQ(group->stats().dead_letters, 1U);
+  EXPECT_EQ(group->redrive().value(), 1U);
+  EXPECT_EQ(finish(), (Texts{"c"}));
+  EXPECT_EQ(group->redrive().value(), 0U);
+}
+
+TEST_F(DeadLetters, go_back_once_wherever_a_crash_strikes) {
+  for (std::uint64_t calls = 0;; ++calls) {
+    SCOPED_TRACE(calls);
+    member.reset();
+    group.reset();
+    log.reset();
+    SimDisk fresh(2000 + calls);
+    options.clock = &clock;
+    log.emplace(Log::open(fresh.mount(), options).value());
+    join(workers);
+    for (int i = 0; i < 5; ++i) append(std::to_string(i));
+    reject_all();
+    fresh.power_off_after(calls);
+    (void)group->redrive();
+    const bool through = !fresh.power_is_off();
+    fresh.crash();
+    member.reset();
+    group.reset();
+    log.reset();
+    log.emplace(Log::open(fresh.mount(), options).value());
+    join(workers);
+    clock.advance(1h);
+    (void)group->redrive().value();
+    std::multiset<std::string> sent;
+    for (const RecordView& record : on_topic("work")) sent.emplace(record.text());
+    EXPECT_EQ(sent, (std::multiset<std::string>{"0", "0", "1", "1", "2", "2", "3", "3", "4", "4"}));
+    EXPECT_EQ(group->stats().dead_letters, 0U);
+    member.reset();
+    group.reset();
+    log.reset();
+    if (through) break;
+  }
+}
+
+TEST_F(DeadLetters, are_messages_of_a_group_of_their_own) {
+  open();
+  join(workers);
+  append("a");
+  append("b");
+  reject_all();
+  Group dead = group->dead_letters().value();
+  EXPECT_EQ(dead.dead_letters().error(), sys::invalid_argument);
+  EXPECT_EQ(dead.remove(), sys::invalid_argument);
+  EXPECT_EQ(Group::open(*log, {.name = "busbar.dead.workers"}).error(), sys::invalid_argument);
+  {
+    Member undertaker = dead.join().value();
+    auto first = undertaker.try_receive(1).value();
+    ASSERT_EQ(texts(first.leases), (Texts{"a"}));
+    EXPECT_EQ(group->redrive().value(), 1U) << "the one that nobody has";
+    EXPECT_EQ(first.leases[0].reject("not to be helped"), LeaseOutcome::dead);
+  }
+  EXPECT_EQ(dead.stats().dead_letters, 0U);
+  EXPECT_EQ(on_topic("busbar.dead.>").size(), 2U) << "what dies twice is gone";
+  EXPECT_EQ(finish(), (Texts{"b"}));
+}
+
+TEST_F(DeadLetters, make_room_by_the_oldest) {
+  open();
+  GroupOptions bounded = workers;
+  bounded.dead.most = 3;
+  join(bounded);
+  for (const char* text : {"a", "b", "c", "d", "e"}) append(text);
+  reject_all();
+  EXPECT_EQ(group->stats().dead_letters, 3U);
+  EXPECT_EQ(undertake(), (Texts{"c", "d", "e"}));
+  EXPECT_EQ(missed, 2U);
+  ASSERT_FALSE(group->sync());
+  crash();
+  join(bounded);
+  EXPECT_EQ(undertake(), Texts());
+}
+
+TEST_F(DeadLetters, are_held_by_the_group_until_there_is_room) {
+  open();
+  GroupOptions bounded = workers;
+  bounded.dead = {.most = 3, .full = FullDeadLetters::hold};
+  join(bounded);
+  for (const char* text : {"a", "b", "c", "d", "e"}) {
+    append(text);
+    for (Lease& lease : receive()) EXPECT_EQ(lease.reject("no"), LeaseOutcome::dead);
+    ASSERT_FALSE(group->sync());
+    while (group->stats().dead_letters + group->stats().dead != static_cast<std::uint64_t>(text[0] - 'a' + 1) ||
+           (text[0] <= 'c' && group->stats().dead != 0)) {
+      std::this_thread::yield();
+    }
+  }
+  EXPECT_EQ(group->stats().dead_letters, 3U);
+  EXPECT_EQ(group->stats().dead, 2U);
+  EXPECT_EQ(group->drop_dead({.last = on_topic("busbar.dead.*")[1].offset()}).value(), 2U);
+  EXPECT_TRUE(receive().empty());
+  settle();
+  EXPECT_EQ(undertake(), (Texts{"c", "d", "e"}));
+  EXPECT_EQ(missed, 0U);
+}
+
+TEST_F(DeadLetters, are_known_by_the_snapshot_of_a_segment_though_nobody_has_read_them) {
+  open();
+  join(workers);
+  EXPECT_EQ(undertake(), Texts()) << "who reads has come so far";
+  append("bad");
+  reject_all();
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 3) append(payload);
+  (void)finish();
+  ASSERT_FALSE(group->sync());
+  crash();
+  join(workers);
+  EXPECT_EQ(group->stats().dead_letters, 1U);
+  EXPECT_EQ(undertake(), (Texts{"bad"}));
+}
+
+TEST_F(DeadLetters, are_not_missed_where_there_never_were_any) {
+  open();
+  join(workers);
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 3) append(payload);
+  (void)finish();
+  ASSERT_GT(log->drop_before(log->next_offset()).value(), 0U);
+  EXPECT_EQ(undertake(), Texts());
+  EXPECT_EQ(missed, 0U);
+}
+
+TEST_F(DeadLetters, LOG_9_hold_the_log_back_while_there_are_any) {
+  open();
+  join(workers);
+  append("bad");
+  reject_all();
+  const std::uint64_t letter = on_topic("busbar.dead.*")[0].offset();
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 4) append(payload);
+  (void)finish();
+  ASSERT_FALSE(group->sync());
+  open();
+  options.retention.records = 10;
+  options.timer = 1ms;
+  open();
+  join(workers);
+  append("goes on");
+  EXPECT_EQ(finish(), (Texts{"goes on"}));
+  EXPECT_LE(log->first_offset(), letter);
+  EXPECT_EQ(undertake(), (Texts{"bad"}));
+  while (log->first_offset() <= letter) std::this_thread::yield();  // the timer
+  EXPECT_EQ(missed, 0U);
+}
+
+// --- What they hold back. ---
+
+TEST_F(Groups, LOG_9_past_their_limit_are_told_exactly_what_they_lost) {
+  options.retention.records = 10;
+  options.timer = 1ms;
+  open();
+  GroupOptions limited = workers;
+  limited.patterns = {"work"};
+  limited.lag_bytes = 2 * segment_bytes;
+  join(limited);
+  const std::string payload(1000, 'x');
+  append("on lease");
+  const auto leases = receive(1);
+  append("done");
+  EXPECT_EQ(finish(), (Texts{"done"}));
+  std::uint64_t sent = 2;
+  for (; log->stats().segments + log->stats().dropped_segments < 6; ++sent) {
+    append(payload);
+    append(payload, {.topic = "not.for.it"});
+  }
+  while (log->stats().segments > 2) std::this_thread::yield();  // the timer
+  ASSERT_GT(log->first_offset(), 100U);
+  const std::size_t rest = finish().size();
+  EXPECT_GT(rest, 10U);
+  EXPECT_EQ(2 + rest + missed, sent);
+  EXPECT_EQ(group->stats().missed, missed);
+}
+
+TEST_F(Groups, LOG_9_are_held_to_their_limit_while_nobody_has_them_open) {
+  open();
+  GroupOptions limited = workers;
+  limited.lag_bytes = 2 * segment_bytes;
+  join(limited);
+  ASSERT_FALSE(group->sync());
+  options.retention.records = 10;
+  options.timer = 1ms;
+  crash();
+  const std::string payload(1000, 'x');
+  while (log->stats().segments + log->stats().dropped_segments < 6) append(payload);
+  while (log->stats().segments > 2) std::this_thread::yield();  // the timer
+  join(limited);
+  EXPECT_EQ(finish().size() + missed, log->next_offset());
+  EXPECT_GE(missed, log->first_offset());
+}
+
 // --- Modes. ---
 
 TEST_F(Groups, keep_the_order_of_each_key) {

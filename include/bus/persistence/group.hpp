@@ -64,6 +64,29 @@ inline constexpr std::string_view dead_first_error_header = "busbar-dead-first-e
 inline constexpr std::string_view dead_last_error_header = "busbar-dead-last-error";
 inline constexpr std::string_view dead_offset_header = "busbar-dead-offset";
 inline constexpr std::string_view dead_topic_header = "busbar-dead-topic";
+inline constexpr std::string_view dead_cut_header =
+    "busbar-dead-cut";  ///< "headers", "payload": had no room beside these
+
+/// What happens to a dead letter for which there is no room.
+enum class FullDeadLetters : std::uint8_t {
+  drop_oldest,  ///< the oldest one goes, and is counted
+  hold,  ///< it stays with its group, on lease to nobody, until there is
+};
+
+/// What is kept of dead letters that nobody takes away.
+struct DeadLetterOptions {
+  std::size_t most = 100'000;
+  FullDeadLetters full = FullDeadLetters::drop_oldest;
+  std::optional<std::uint64_t> lag_bytes = std::uint64_t{1} << 30;  ///< as `GroupOptions::lag_bytes`
+};
+
+/// Which dead letters. What is not said fits all.
+struct DeadFilter {
+  std::vector<TopicPattern> topics = {};  ///< that they were sent on; none: all
+  std::string reason = {};  ///< text that is in the reason
+  std::uint64_t first = 0;  ///< offsets, of the dead letters themselves
+  std::uint64_t last = ~std::uint64_t{0};
+};
 
 enum class GroupMode : std::uint8_t {
   competing = 1,  ///< any member gets any message
@@ -94,6 +117,12 @@ struct GroupOptions {
   std::size_t read_ahead_bytes = std::size_t{8} << 20;  ///< of payload that is kept in memory for them
   std::size_t quantum_bytes = 4096;
   Weights weights = {};
+
+  /// How much of the log the group holds back from retention and from a full disk, in bytes of whole segments, the last
+  /// one counted. What is further behind may go, and is told by `LeaseBatch::missed`. None: all that it owes. It holds
+  /// while the group is not open too.
+  std::optional<std::uint64_t> lag_bytes = {};
+  DeadLetterOptions dead = {};
 };
 
 struct MemberOptions {
@@ -162,7 +191,8 @@ struct LeaseBatch {
   std::vector<Lease> leases;
 
   /// Messages that the group will never see, since the last one was told: dropped by retention before they were read,
-  /// or lost with damage.
+  /// or lost with damage. Where nobody can say any more what they were, as after damage, or as the group was not open,
+  /// all messages there count, whatever their topic.
   std::uint64_t missed = 0;
 };
 
@@ -199,6 +229,7 @@ struct GroupStats {
   std::uint64_t leased = 0;
   std::uint64_t delayed = 0;
   std::uint64_t dead = 0;  ///< on their way to the dead letters
+  std::uint64_t dead_letters = 0;  ///< that nobody has taken away
 
   std::uint64_t delivered = 0;  ///< leases given
   std::uint64_t redelivered = 0;  ///< of these, further attempts
@@ -233,12 +264,29 @@ class Group {
 
   GroupStats stats() const noexcept;
 
-  /// Forgets the group, and what it owed. Its members receive nothing more.
+  /// Forgets the group, what it owed, and its dead letters. Its members receive nothing more.
   error_code remove() noexcept;
+
+  // --- Dead letters ---
+
+  /// The group's dead letters as a group of their own, with the dead letter as the message: to be acked by who has
+  /// dealt with it. One that is rejected, or fails 255 times, is gone. Errors: as `open`; invalid_argument, of a group
+  /// that is one itself.
+  result<Group> dead_letters() noexcept;
+
+  /// Sends dead letters back: each is appended once more as the message that it was, by which the dead letter is
+  /// finished. Those that somebody has on lease are passed over, and those whose payload did not fit beside the headers
+  /// that say why. Blocks for commits.
+  /// Returns: how many. Errors: as `Log::append`; what was sent until then is sent.
+  result<std::uint64_t> redrive(const DeadFilter& filter = {}) noexcept;
+
+  /// Finishes dead letters. As `redrive`, otherwise.
+  result<std::uint64_t> drop_dead(const DeadFilter& filter) noexcept;
 
  private:
   struct Open;
   explicit Group(std::unique_ptr<Open> open) noexcept;
+  result<std::uint64_t> take_dead(const DeadFilter& filter, bool send_back) noexcept;
   std::unique_ptr<Open> open_;
 };
 
