@@ -156,6 +156,24 @@ error_code Groups::remove(std::string_view group) {
   return {};
 }
 
+error_code Groups::finish_through(const GroupOptions& options, std::uint64_t offset) {
+  std::vector<std::string> members;
+  {
+    const std::lock_guard lock(mutex_);
+    if (log_ == nullptr) return errc::closed;
+    for (const auto& [id, queue] : state_.queues) {
+      if (queue.spec.group == options.name) members.push_back(queue.spec.member);
+    }
+  }
+  const std::uint64_t end = offset + (offset != std::numeric_limits<std::uint64_t>::max() ? 1 : 0);
+  for (const std::string& member : members) {
+    const auto queue = open(options, member);
+    if (!queue) return queue.error();
+    if (const error_code error = (*queue)->finish_before(end)) return error;
+  }
+  return {};
+}
+
 void Groups::add_to(std::string_view group, bool dead, GroupStats& stats) const noexcept {
   const std::lock_guard lock(mutex_);
   for (const auto& [id, queue] : live_) {
@@ -374,6 +392,13 @@ result<std::uint64_t> Group::take_dead(const DeadFilter& filter, bool send_back)
   return (*queue)->take_dead(filter, send_back);
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
+}
+
+error_code Group::finish_through(std::uint64_t offset) noexcept try {
+  if (open_->is_dead) return make_error_code(boost::system::errc::invalid_argument);
+  return open_->groups->finish_through(open_->options, offset);
+} catch (const std::bad_alloc&) {
+  return errc::out_of_memory;
 }
 
 error_code Group::remove() noexcept try {

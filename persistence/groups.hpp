@@ -41,6 +41,8 @@ class Groups {
 
   /// And its dead letters. Errors: as `LogCore::post_items`; throws std::bad_alloc.
   error_code remove(std::string_view group);
+  /// Of all its queues. Errors: as `LogCore::post_items`; throws std::bad_alloc.
+  error_code finish_through(const GroupOptions& options, std::uint64_t offset);
   /// `dead`: of its dead letters.
   void add_to(std::string_view group, bool dead, GroupStats& stats) const noexcept;
 

@@ -819,6 +819,28 @@ result<std::size_t> QueueCore::ack_through(std::uint16_t member, std::uint64_t o
   return make_error_code(errc::out_of_memory);
 }
 
+error_code QueueCore::finish_before(std::uint64_t end) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return errc::closed;
+  if (log_->read_only()) return errc::log_read_only;
+  end = std::min(end, log_->segments().committed());
+  const std::uint64_t begin = floor_locked();
+  if (begin >= end) return {};
+  const auto number = post([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
+  if (!number) return number.error();
+  come_to(state_, end);  // reading passes over what is in front
+  state_.open.erase(state_.open.begin(), state_.open.lower_bound(end));
+  unburied_.erase(unburied_.begin(), unburied_.lower_bound(end));
+  while (table_.floor().value_or(end) < end) {
+    const std::uint64_t offset = *table_.floor();
+    (void)table_.finish(offset);
+    drop_kept(offset);
+  }
+  last_finished_ = std::max(last_finished_, end - 1);
+  made_ready();
+  return {};
+}
+
 // --- Where it stands. ---
 
 QueueState QueueCore::state() const {

@@ -57,6 +57,9 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   result<LeaseBatch> receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept;
   result<std::size_t> ack_through(std::uint16_t member, std::uint64_t offset) noexcept;
 
+  /// Finishes what is owed in front of `end`, whoever has it. Errors: as `LogCore::post_items`.
+  error_code finish_before(std::uint64_t end) noexcept;
+
   // --- Outcomes. ---
 
   LeaseOutcome ack(const LeaseName& lease) noexcept;

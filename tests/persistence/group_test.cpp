@@ -679,6 +679,53 @@ TEST_F(Groups, LOG_9_are_held_to_their_limit_while_nobody_has_them_open) {
   EXPECT_GE(missed, log->first_offset());
 }
 
+TEST_F(Groups, finish_what_they_are_told_to_whoever_has_it) {
+  open();
+  for (const char* text : {"leased", "delayed", "ready", "not read", "last"}) append(text);
+  join({.name = "workers", .start = GroupStart::oldest, .read_ahead = 3});
+  auto leases = receive(2);
+  ASSERT_EQ(leases.size(), 2U);
+  EXPECT_EQ(leases[1].nack(1h), LeaseOutcome::done);
+  ASSERT_FALSE(group->finish_through(3));
+  EXPECT_EQ(leases[0].ack(), LeaseOutcome::stale);
+  EXPECT_EQ(group->stats().floor, 4U);
+  ASSERT_FALSE(group->finish_through(2)) << "it is finished";
+  clock.advance(2h);
+  auto last = receive();
+  EXPECT_EQ(texts(last), (Texts{"last"}));
+  EXPECT_EQ(group->stats().leased, 1U);
+  EXPECT_EQ(group->stats().ready + group->stats().delayed + group->stats().dead, 0U);
+  EXPECT_EQ(last[0].release(), LeaseOutcome::done);
+  ASSERT_FALSE(group->finish_through(~std::uint64_t{0}));
+  append("later");
+  EXPECT_EQ(texts(receive()), (Texts{"later"})) << "what came afterwards is owed";
+  ASSERT_FALSE(group->sync());
+  crash();
+  clock.advance(1h);
+  join(workers);
+  EXPECT_EQ(finish(), (Texts{"later"}));
+}
+
+TEST_F(Groups, finish_what_they_are_told_to_over_segments_and_for_each_member) {
+  open();
+  const GroupOptions all{.name = "all", .mode = GroupMode::broadcast, .start = GroupStart::oldest};
+  for (int i = 0; i < 10; ++i) append(std::to_string(i));
+  join(all, {.name = "one"});
+  join(all, {.name = "two"});
+  EXPECT_EQ(receive(5).size(), 5U);
+  open();  // nobody has joined
+  Group again = Group::open(*log, all).value();
+  ASSERT_FALSE(again.finish_through(7));
+  const std::string payload(1000, 'x');
+  while (log->stats().segments < 3) append(payload, {.topic = "fill"});
+  crash();
+  for (const char* name : {"one", "two"}) {
+    join(all, {.name = name});
+    clock.advance(1h);
+    EXPECT_EQ(texts(receive(2)), (Texts{"8", "9"})) << name;
+  }
+}
+
 // --- Modes. ---
 
 TEST_F(Groups, keep_the_order_of_each_key) {

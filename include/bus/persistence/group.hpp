@@ -264,6 +264,11 @@ class Group {
 
   GroupStats stats() const noexcept;
 
+  /// Finishes what the group owes at and below `offset`, for all its members, be it on lease, delayed or not read yet:
+  /// what was on lease is stale. What is appended later is not touched.
+  /// Errors: closed; log_read_only; those of the storage; out_of_memory. Durable as an ack is.
+  error_code finish_through(std::uint64_t offset) noexcept;
+
   /// Forgets the group, what it owed, and its dead letters. Its members receive nothing more.
   error_code remove() noexcept;
 
