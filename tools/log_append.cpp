@@ -2,8 +2,8 @@
 #include "log_append.hpp"
 
 #include "input.hpp"
-#include "log_losses.hpp"
 #include "log_record.hpp"
+#include "log_writer.hpp"
 #include "output.hpp"
 #include "text.hpp"
 
@@ -12,7 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <stdexcept>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -141,21 +141,19 @@ Exit run(bus::Log& log, const AppendOptions& options, const Interrupt& interrupt
 
 Exit append(const AppendOptions& options) {
   const Interrupt interrupt;
-  auto log = bus::Log::open(options.directory, {.segment_bytes = options.segment_bytes});
-  if (!log) throw_error("cannot open the log in", options.directory, log.error());
-  bus::LossReport found = log->losses();
-  std::erase_if(found.losses, [](const bus::LogLoss& loss) { return loss.known; });
-  const bool is_missing = is_missing_any(found);
-  if (is_missing) {
-    remark("missing from the log: " + counted(found.records(), "record") + "; see `busbar log scrub`");
-  }
-  if (log->read_only()) {
-    throw std::runtime_error("the log takes nothing before what is missing is accepted; see `busbar log repair`");
-  }
-  const Exit exit = run(*log, options, interrupt);
-  const bus::error_code error = log->close();
-  if (error && exit != failure) throw_error("cannot close the log in", options.directory, error);
-  return exit == success && is_missing ? incomplete : exit;
+  OpenLog open = open_to_write(options.directory, {.segment_bytes = options.segment_bytes});
+  const Exit exit = run(open.log, options, interrupt);
+  return close(open, options.directory, exit);
+}
+
+Exit append_one(const std::string& directory, const bus::Record& record, bool json) {
+  OpenLog open = open_to_write(directory, {.spare_segments = 0});  // it has no use for one
+  const auto receipt = open.log.append(record);
+  if (!receipt) throw_error("cannot append to the log in", directory, receipt.error());
+  const std::string offset = std::to_string(receipt->offset());
+  print(json ? "{\"offset\":" + offset + ",\"durability\":\"synced\"}\n" : offset + '\n');
+  flush();
+  return close(open, directory, success);
 }
 
 }  // namespace busbar

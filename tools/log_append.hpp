@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// `busbar log append`: lines from standard input become records of a log.
+// `busbar log append` and `pub`: lines from standard input, or one message, become records of a log.
 #pragma once
 
 #include "exit_status.hpp"
 
 #include <bus/persistence/log_options.hpp>
+#include <bus/persistence/record.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -26,5 +27,8 @@ struct AppendOptions {
 /// are told on standard error. What the log fails at ends it.
 /// Blocks: until the input ends. Errors: throws std::runtime_error and std::system_error.
 Exit append(const AppendOptions& options);
+
+/// Appends one record, and prints its offset when it is on the disk. Errors: throws std::runtime_error.
+Exit append_one(const std::string& directory, const bus::Record& record, bool json);
 
 }  // namespace busbar

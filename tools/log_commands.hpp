@@ -20,6 +20,9 @@ class LogCommands {
   LogCommands(const LogCommands&) = delete;
   LogCommands& operator=(const LogCommands&) = delete;
 
+  /// Whether the command line asks for it.
+  bool chosen() const { return log_.parsed(); }
+
   /// Does what was asked for. Errors: throws CLI::ValidationError, for what CLI11 cannot check; std::runtime_error.
   Exit run() const;
 

@@ -2,9 +2,9 @@
 #include "log_losses.hpp"
 
 #include "input.hpp"
-#include "log_view.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "record_walk.hpp"
 #include "text.hpp"
 
 #include <bus/persistence/log.hpp>

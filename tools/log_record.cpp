@@ -381,4 +381,14 @@ std::string as_json(const bus::RecordView& record) {
   return text.append(",\"payload\":").append(payload) += '}';
 }
 
+std::string as_json(const bus::RecordView& record, const ordered_json& more) {
+  std::string text = as_json(record);
+  if (more.empty()) return text;
+  // Texts that somebody gave may have been cut off in the middle of a character.
+  std::string members = more.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  members.front() = ',';
+  text.pop_back();
+  return text += members;
+}
+
 }  // namespace busbar

@@ -14,6 +14,8 @@
 
 #include <bus/persistence/record.hpp>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <list>
 #include <string>
 #include <string_view>
@@ -42,5 +44,8 @@ ParsedRecord parse_record(std::string_view line);
 
 /// The record with all that was said about it, without a newline. `parse_record` reads it back.
 std::string as_json(const bus::RecordView& record);
+
+/// The same, with the members of an object behind it that `parse_record` ignores.
+std::string as_json(const bus::RecordView& record, const nlohmann::ordered_json& more);
 
 }  // namespace busbar

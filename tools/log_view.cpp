@@ -6,14 +6,13 @@
 #include "log_losses.hpp"
 #include "log_record.hpp"
 #include "output.hpp"
+#include "record_walk.hpp"
 #include "text.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <stdexcept>
 
 namespace busbar {
 namespace {
@@ -31,56 +30,31 @@ std::string as_line(const bus::RecordView& record) {
 /// Goes along the records and prints them.
 class Viewer {
  public:
-  Viewer(bus::LogSnapshot& log, const ViewOptions& options) : log_(log), options_(options), reader_(make_reader()) {}
+  Viewer(bus::LogSnapshot& log, const ViewOptions& options)
+      : options_(options),
+        walk_(log, options.directory, {.from = options.from, .patterns = options.topics}, options.to) {}
 
   /// Prints what is there. Returns: whether more may come that is wanted.
   bool print_rest(const Interrupt* interrupt) {
     while (!is_done() && (interrupt == nullptr || !interrupt->requested())) {
-      const auto found = reader_.next();
-      if (!found) throw_error("cannot read the log in", options_.directory, found.error());
-      switch (found->outcome()) {
-        case bus::ReadOutcome::record:
-          if (options_.to && reader_.record().offset() >= *options_.to) return false;
-          print((options_.json ? as_json(reader_.record()) : as_line(reader_.record())) + '\n');
-          ++printed_;
-          break;
-        case bus::ReadOutcome::lost: tell_gap("lost", found->count()); break;
-        case bus::ReadOutcome::overrun: tell_gap("dropped by retention", found->count()); break;
-        case bus::ReadOutcome::end: return true;
-        case bus::ReadOutcome::timed_out:
-        case bus::ReadOutcome::closed: return false;
-      }
+      const bus::RecordView* const record = walk_.next();
+      if (record == nullptr) return !is_done();
+      print((options_.json ? as_json(*record) : as_line(*record)) + '\n');
+      ++printed_;
     }
     return false;
   }
 
-  bool has_gaps() const noexcept { return gaps_; }
+  bool has_gaps() const noexcept { return walk_.has_gaps(); }
 
  private:
-  bus::LogReader make_reader() {
-    auto reader = log_.read({.from = options_.from, .patterns = options_.topics});
-    if (!reader) throw_error("cannot read the log in", options_.directory, reader.error());
-    return std::move(*reader);
-  }
-
   bool is_done() const noexcept {
-    return (options_.to && reader_.offset() >= *options_.to) || (options_.max && printed_ >= *options_.max);
+    return (options_.to && walk_.offset() >= *options_.to) || (options_.max && printed_ >= *options_.max);
   }
 
-  void tell_gap(const std::string& what, std::uint64_t count) {
-    const std::uint64_t begin = reader_.offset() - count;
-    const std::uint64_t end = options_.to ? std::min(reader_.offset(), *options_.to) : reader_.offset();
-    if (begin >= end) return;
-    gaps_ = true;
-    flush();  // it stands between the records
-    remark(what + ": " + counted(end - begin, "record") + " from offset " + std::to_string(begin) + " on");
-  }
-
-  bus::LogSnapshot& log_;
   const ViewOptions& options_;
-  bus::LogReader reader_;
+  RecordWalk walk_;
   std::uint64_t printed_ = 0;
-  bool gaps_ = false;
 };
 
 ordered_json to_json(const bus::LogSnapshot::Segment& segment) {
@@ -113,15 +87,6 @@ std::optional<bus::From> parse_from(std::string_view text) {
   if (error == std::errc() && end == text.data() + text.size()) return bus::From::offset(offset);
   if (const auto time = parse_utc(text)) return bus::From::time(*time);
   return std::nullopt;
-}
-
-bus::LogSnapshot open_snapshot(const std::string& directory) {
-  auto log = bus::LogSnapshot::open(directory);
-  if (log) return std::move(*log);
-  if (log.error() == boost::system::errc::no_such_file_or_directory) {
-    throw std::runtime_error("there is no log in '" + directory + "'");
-  }
-  throw_error("cannot open the log in", directory, log.error());
 }
 
 Exit view(const ViewOptions& options) {

@@ -34,7 +34,4 @@ Exit view(const ViewOptions& options);
 /// Prints segments and losses. Errors: throws std::runtime_error.
 Exit info(const std::string& directory, bool json);
 
-/// Opens a log to look at. Errors: throws std::runtime_error, also if there is none; nothing is made.
-bus::LogSnapshot open_snapshot(const std::string& directory);
-
 }  // namespace busbar

@@ -2,6 +2,7 @@
 //
 // The `busbar` command. What it can do is in the files named after its subcommands; this one reads the command line.
 #include "exit_status.hpp"
+#include "group_commands.hpp"
 #include "log_commands.hpp"
 #include "replay.hpp"
 #include "report.hpp"
@@ -200,9 +201,11 @@ int main(int argc, char** argv) {
   app.get_formatter()->column_width(36);
   const ReplayCommand replay(app);
   const busbar::LogCommands log(app);
+  const busbar::GroupCommands groups(app);
   try {
     app.parse(argc, argv);
-    return replay.chosen() ? replay.run(replay.options()) : log.run();
+    if (replay.chosen()) return replay.run(replay.options());
+    return log.chosen() ? log.run() : groups.run();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(app.exit(error));  // help and version
     return complain(std::string(error.what()) + "\nRun with --help for more information.", busbar::wrong_usage);
