@@ -153,20 +153,6 @@ class InFlight {
   bool landed_ = false;
 };
 
-/// A publisher's place for the length of one call.
-class BorrowedPublisher {
- public:
-  explicit BorrowedPublisher(RouterCore& core) : core_(core), publisher_(core.acquire_publisher()) {}
-  ~BorrowedPublisher() { core_.release_publisher(publisher_); }
-  BorrowedPublisher(const BorrowedPublisher&) = delete;
-  BorrowedPublisher& operator=(const BorrowedPublisher&) = delete;
-  RoutePublisher& operator*() const noexcept { return publisher_; }
-
- private:
-  RouterCore& core_;
-  RoutePublisher& publisher_;
-};
-
 }  // namespace
 
 bool RouterCore::under_way(std::size_t hash, std::uint64_t sequence, std::uint64_t& settled) noexcept {
@@ -188,7 +174,7 @@ bool RouterCore::under_way(std::size_t hash, std::uint64_t sequence, std::uint64
 RouterCore::RouterCore(CoreRef on, RouterOptions given)
     : bus(std::move(on)),
       options(std::move(given)),
-      table_(new RouteTable{1, new TrieNode}),
+      table_(new RouteTable{1, new TrieNode, nullptr}),
       tables_(publishers, table_.get()) {}
 
 RouterCore::~RouterCore() {
@@ -204,24 +190,55 @@ RouterCore::~RouterCore() {
 void RouterCore::change_table(Route& route, ChangeTrie* change, std::unique_ptr<Route, ReleaseRoute> last) {
   Garbage garbage;
   try {
-    auto next = std::make_unique<RouteTable>(RouteTable{table_->version + 1, table_->root});
+    auto next = std::make_unique<RouteTable>(RouteTable{table_->version + 1, table_->root, table_->reserved});
     for (const TopicPattern& pattern : route.options().patterns) {
       next->root = change(*next->root, pattern.view(), &route, garbage.nodes).release();
     }
-    garbage.table.reset(table_.get());
     garbage.route = std::move(last);
-    const RouteTable* const now = next.get();
-    tables_.replace(now, garbage);
-    (void)table_.release();
-    table_ = std::move(next);
+    replace_table(std::move(next), garbage);
   } catch (...) {
     // All of it is in use still. (Nodes made for patterns before the one that failed are not given back.)
     for (auto& node : garbage.nodes) (void)node.release();
-    (void)garbage.table.release();
     (void)garbage.route.release();
     (void)last.release();
     throw;
   }
+}
+
+/// Errors: throws std::bad_alloc; the table is then the old one still, and the garbage the caller's.
+void RouterCore::replace_table(std::unique_ptr<RouteTable> next, Garbage& garbage) {
+  garbage.table.reset(table_.get());
+  const RouteTable* const now = next.get();
+  try {
+    tables_.replace(now, garbage);
+  } catch (...) {
+    (void)garbage.table.release();  // in use still
+    throw;
+  }
+  (void)table_.release();
+  table_ = std::move(next);
+}
+
+std::uint8_t RouterCore::reserve(ReservedTopics topics, const std::array<std::uint8_t, 16>& log) {
+  const std::lock_guard lock(mutex_);
+  if (reserved_.load(sync::relaxed)) throw std::invalid_argument("the router has DurableTopics already");
+  constexpr std::size_t most_logs = 255;  // more than that share the last number
+  auto known = std::ranges::find(logs_, log);
+  if (known == logs_.end() && logs_.size() < most_logs) known = logs_.insert(known, log);
+  const auto number = std::min<std::size_t>(static_cast<std::size_t>(known - logs_.begin()) + 1, most_logs);
+
+  Garbage garbage;
+  auto reserved = std::make_shared<const ReservedTopics>(std::move(topics));
+  replace_table(std::make_unique<RouteTable>(RouteTable{table_->version + 1, table_->root, std::move(reserved)}),
+                garbage);
+  reserved_.store(true, sync::release);
+  return static_cast<std::uint8_t>(number);
+}
+
+bool RouterCore::is_reserved(const Topic& topic, RoutePublisher& publisher) noexcept {
+  if (!reserved_.load(sync::acquire)) return false;
+  const InFlight flight(*this, publisher, 0);
+  return std::ranges::any_of(*tables_.read()->reserved, [&](const auto& pattern) { return pattern.matches(topic); });
 }
 
 Route* RouterCore::subscribe(RouteOptions given) {
@@ -325,6 +342,7 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
     const BorrowedPublisher other(*this);
     return publish(*other, source, std::move(message), attributes, deadline);
   }
+  if (is_reserved(message.topic, publisher)) return make_error_code(errc::topic_durable);
   if (const error_code refused = admit(source, message, attributes)) return refused;
   Rooms rooms;
   if (deadline != nullptr) {
@@ -355,7 +373,7 @@ error_code RouterCore::admit(const std::string* source, const Message& message, 
 }
 
 result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std::string* source, Message&& message,
-                                           const Attributes& attributes, Rooms& rooms) {
+                                           const Attributes& attributes, Rooms& rooms, const LogPlace* place) {
   if (closed()) return make_error_code(errc::closed);
   const std::size_t charge = charge_for(message);
 
@@ -397,7 +415,7 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
   fan_out.hash = hash;
   fan_out.charge = charge;
   fan_out.key = attributes.key;
-  const auto sent = bus->publish_routed(*publisher.on_bus, source, std::move(message), attributes,
+  const auto sent = bus->publish_routed(*publisher.on_bus, source, std::move(message), attributes, place,
                                         static_cast<std::uint32_t>(fan_out.routes.size()), fan_out);
   if (!sent) return sent.error();
   PublishOutcome& outcome = fan_out.outcome;
@@ -406,6 +424,14 @@ result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std:
   publisher.published.fetch_add(1, sync::relaxed);
   if (outcome.nobody_interested()) publisher.nobody_interested.fetch_add(1, sync::relaxed);
   return outcome;
+}
+
+result<PublishOutcome> RouterCore::publish_reserved(RoutePublisher& publisher, Message&& message,
+                                                    const Attributes& attributes, const LogPlace* place) noexcept try {
+  Rooms none;
+  return publish(publisher, nullptr, std::move(message), attributes, none, place);
+} catch (const std::bad_alloc&) {
+  return make_error_code(errc::out_of_memory);
 }
 
 // --- Publishing that waits without a thread. ---
@@ -422,9 +448,10 @@ class Pending final : public PendingPublish {
         attributes_(attributes),
         charge_(RouterCore::charge_for(message_)) {
     attributes_.key = key_;
-    refused_ = router_->admit(source_, message_, attributes_);
-    if (refused_) return;
     const BorrowedPublisher publisher(*router_);
+    refused_ = router_->is_reserved(message_.topic, *publisher) ? make_error_code(errc::topic_durable)
+                                                                : router_->admit(source_, message_, attributes_);
+    if (refused_) return;
     rooms_ = router_->rooms_for(message_, *publisher);
   }
 

@@ -9,6 +9,7 @@
 #include "routing/route.hpp"
 #include "routing/trie.hpp"
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -23,10 +24,14 @@
 
 namespace bus::detail {
 
+/// Topics on which only who reserved them publishes.
+using ReservedTopics = std::vector<TopicPattern>;
+
 /// What publishers read.
 struct RouteTable {
   std::uint64_t version = 0;
   const TrieNode* root = nullptr;
+  std::shared_ptr<const ReservedTopics> reserved;
 };
 
 using Routes = std::span<Route* const>;
@@ -92,6 +97,9 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
 
   error_code admit(const std::string* source, const Message& message, const Attributes& attributes);
 
+  /// Whether the topic is reserved, and a publish on it is to be refused.
+  bool is_reserved(const Topic& topic, RoutePublisher& publisher) noexcept;
+
   /// What every route charges for a message.
   static std::size_t charge_for(const Message& message) noexcept;
 
@@ -103,7 +111,7 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   /// for each other's.
   Rooms rooms_for(const Message& message, RoutePublisher& publisher);
   result<PublishOutcome> publish(RoutePublisher& publisher, const std::string* source, Message&& message,
-                                 const Attributes& attributes, Rooms& rooms);
+                                 const Attributes& attributes, Rooms& rooms, const LogPlace* place = nullptr);
 
   /// Whether a publish of a principal with this hash is under way that may get a sequence below `sequence`; and, in
   /// `settled`, up to which sequence none of any principal is.
@@ -112,6 +120,17 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   std::size_t route_count(const Topic& topic);
   std::uint64_t watch(Topic topic, std::function<void(bool)> changed);
   void unwatch(std::uint64_t id) noexcept;
+
+  /// From now on publishes on topics that any of these match are refused, but for `publish_reserved`. What that
+  /// publishes stands in the log of this id.
+  /// Returns: the number of that log. Errors: throws std::invalid_argument if topics are reserved; std::bad_alloc.
+  std::uint8_t reserve(ReservedTopics topics, const std::array<std::uint8_t, 16>& log);
+
+  /// A message that `admit` has admitted. `place`: where it stands in the log, if that is known.
+  result<PublishOutcome> publish_reserved(RoutePublisher& publisher, Message&& message, const Attributes& attributes,
+                                          const LogPlace* place) noexcept;
+  void end_reservation() noexcept { reserved_.store(false, sync::release); }
+
   void close() noexcept;
   bool closed() const noexcept { return closed_.load(sync::acquire); }
   void bus_closed() noexcept override { close(); }
@@ -144,9 +163,11 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   using ChangeTrie = std::unique_ptr<const TrieNode>(const TrieNode&, std::string_view, Route*, TrieNode::Replaced&);
 
   void change_table(Route& route, ChangeTrie* change, std::unique_ptr<Route, ReleaseRoute> last);
+  void replace_table(std::unique_ptr<RouteTable> next, Garbage& garbage);
   void tell_interest() noexcept;
 
   sync::atomic<bool> closed_{false};
+  sync::atomic<bool> reserved_{false};  // those of the table count
   sync::atomic<std::uint64_t> rate_limited_{0};
 
   // Guards what follows; never taken by a publish, never held while calling out.
@@ -159,6 +180,21 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   std::map<std::uint64_t, std::shared_ptr<Watch>> watches_;
   std::uint64_t last_watch_ = 0;
   bool telling_ = false;
+  std::vector<std::array<std::uint8_t, 16>> logs_;  // by number
+};
+
+/// A publisher's place for the length of one call.
+class BorrowedPublisher {
+ public:
+  explicit BorrowedPublisher(RouterCore& core) : core_(core), publisher_(core.acquire_publisher()) {}
+  ~BorrowedPublisher() { core_.release_publisher(publisher_); }
+  BorrowedPublisher(const BorrowedPublisher&) = delete;
+  BorrowedPublisher& operator=(const BorrowedPublisher&) = delete;
+  RoutePublisher& operator*() const noexcept { return publisher_; }
+
+ private:
+  RouterCore& core_;
+  RoutePublisher& publisher_;
 };
 
 }  // namespace bus::detail

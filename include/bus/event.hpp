@@ -110,6 +110,13 @@ struct Attributes {
   std::string_view key = {};
 };
 
+/// Where a message stands in a log.
+struct LogPlace {
+  std::uint8_t log = 0;  ///< which of the logs that the bus was bound to, from 1 on: see `DurableTopics::number`
+  std::uint64_t offset = 0;
+  friend bool operator==(const LogPlace&, const LogPlace&) = default;
+};
+
 namespace detail {
 
 class Core;
@@ -162,6 +169,12 @@ class Event {
     return TraceContext{trace_id_, span_id_, trace_flags_};
   }
 
+  /// Where it stands in a log; none unless it was delivered after it was committed there.
+  std::optional<LogPlace> place() const noexcept {
+    if ((present_ & has_place) == 0) return std::nullopt;
+    return LogPlace{log_, offset_};
+  }
+
  private:
   friend struct detail::EventAccess;
   enum : std::uint8_t {
@@ -172,6 +185,7 @@ class Event {
     is_terminal = 16,
     must_end = 32,
     wipe = 64,
+    has_place = 128,
   };
   static constexpr std::size_t body_bytes = 112;
 
@@ -184,6 +198,7 @@ class Event {
   BodyKind kind_ = BodyKind::shutdown;
   std::uint8_t present_ = 0;
   std::uint8_t trace_flags_ = 0;
+  std::uint8_t log_;
   alignas(8) std::byte body_[body_bytes];
   std::uint64_t sequence_ = 0;
 
@@ -192,6 +207,7 @@ class Event {
   CorrelationId correlation_;
   std::array<std::uint8_t, 16> trace_id_;
   std::array<std::uint8_t, 8> span_id_;
+  std::uint64_t offset_;
 };
 static_assert(sizeof(Event) <= 192);
 

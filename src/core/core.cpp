@@ -107,10 +107,10 @@ void Core::wake_sleepers() noexcept {
 
 errc Core::fault_of(const Message& message) const noexcept { return fault(message, options.max_payload_bytes); }
 
-template <class B, class Then>
+template <class B, class Finish, class Then>
 [[gnu::always_inline]] inline result<Sent> Core::publish(PublisherRecord& publisher, const std::string* source,
                                                          B&& body, const Attributes& attributes, std::uint32_t keep,
-                                                         Then&& then) {
+                                                         Finish&& finish, Then&& then) {
   if (closed()) return make_error_code(errc::closed);
   if (const errc wrong = fault(body, options.max_payload_bytes); wrong != nothing_wrong) return make_error_code(wrong);
   const bool watched = observers.any();
@@ -134,6 +134,7 @@ template <class B, class Then>
     EventAccess::set_time(
         *event, options.timestamps == Timestamps::coarse ? options.clock->coarse_wall() : options.clock->wall());
   }
+  finish(*event);
 
   // An event that observers will see is kept for the length of their calls.
   const auto published = ring.publish(publisher, receivers, taken, keep + (watched ? 1 : 0));
@@ -154,8 +155,12 @@ template <class B, class Then>
 }
 
 result<Sent> Core::publish_routed(PublisherRecord& publisher, const std::string* source, Message&& message,
-                                  const Attributes& attributes, std::uint32_t keep, RouteSink& sink) {
-  return publish(publisher, source, std::move(message), attributes, keep,
+                                  const Attributes& attributes, const LogPlace* place, std::uint32_t keep,
+                                  RouteSink& sink) {
+  const auto finish = [place](Event& event) {
+    if (place != nullptr) EventAccess::set_place(event, *place);
+  };
+  return publish(publisher, source, std::move(message), attributes, keep, finish,
                  [&sink](const Event& event) { sink.published(event); });
 }
 
@@ -353,14 +358,14 @@ template <EventBody B>
 result<Sent> Sender::publish(const B& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
   if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
-  return core_->publish(*record_, source_, body, attributes, 0, [](const Event&) {});
+  return core_->publish(*record_, source_, body, attributes, 0, [](Event&) {}, [](const Event&) {});
 }
 
 template <EventBody B>
 result<Sent> Sender::publish(B&& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
   if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
-  return core_->publish(*record_, source_, std::move(body), attributes, 0, [](const Event&) {});
+  return core_->publish(*record_, source_, std::move(body), attributes, 0, [](Event&) {}, [](const Event&) {});
 }
 
 template result<Sent> Sender::publish(const Health&, const Attributes&);

@@ -66,6 +66,11 @@ struct EventAccess {
     event.present_ |= Event::has_time;
   }
   static void set_attributes(Event& event, const Attributes& attributes) noexcept;
+  static void set_place(Event& event, const LogPlace& place) noexcept {
+    event.log_ = place.log;
+    event.offset_ = place.offset;
+    event.present_ |= Event::has_place;
+  }
 
   static EventRef adopt(const Event* event, Core* core) noexcept {
     EventRef ref;
@@ -153,16 +158,17 @@ class Core {
   }
 
   /// Publishes, calls `then(event)` with the event on the ring, and only then wakes and tells others. The event is kept
-  /// `keep` times, for whoever `then` hands it to.
-  template <class B, class Then>
+  /// `keep` times, for whoever `then` hands it to. `finish(event)` may add to it before anybody sees it.
+  template <class B, class Finish, class Then>
   result<Sent> publish(PublisherRecord& publisher, const std::string* source, B&& body, const Attributes& attributes,
-                       std::uint32_t keep, Then&& then);
+                       std::uint32_t keep, Finish&& finish, Then&& then);
 
   /// What a publish of the message would be refused for, as far as the message itself goes; errc{} if for nothing.
   errc fault_of(const Message& message) const noexcept;
 
+  /// `place`: where the message stands in a log, if it does.
   result<Sent> publish_routed(PublisherRecord& publisher, const std::string* source, Message&& message,
-                              const Attributes& attributes, std::uint32_t keep, RouteSink& sink);
+                              const Attributes& attributes, const LogPlace* place, std::uint32_t keep, RouteSink& sink);
 
   /// Errors: throws std::invalid_argument if there is one.
   void attach(std::shared_ptr<CloseListener> listener);

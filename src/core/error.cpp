@@ -32,6 +32,7 @@ const char* describe(int value) noexcept {
     case errc::overloaded: return "more is waiting to be written than the log may hold";
     case errc::log_foreign: return "a segment in the directory belongs to another log";
     case errc::timed_out: return "the deadline passed";
+    case errc::topic_durable: return "the topic is durable: it is published through the DurableTopics of the router";
     case errc::key_too_long: return "the key is longer than 255 bytes";
   }
   return value == 0 ? "success" : "unknown error of the bus";

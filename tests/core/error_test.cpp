@@ -33,8 +33,9 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::overloaded, 20},
     {errc::log_foreign, 21},
     {errc::timed_out, 22},
+    {errc::topic_durable, 23},
 };
-constexpr int first_free_number = 23;
+constexpr int first_free_number = 24;
 
 std::string unknown_message() { return bus_category().message(1'000'000); }
 
