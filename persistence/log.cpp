@@ -22,9 +22,22 @@ bool is_settled(const LogCore& log, std::uint64_t ticket, std::uint32_t records,
 }
 
 error_code LogAccess::submit(Log& log, const Record& record, Durability durability, Completion& completion) noexcept {
-  const auto ticket = log.core_->hand_over({&record, 1}, durability, false, nullptr, &completion);
+  const auto ticket = hand_over(log, record, durability, false, nullptr, completion);
   return ticket ? error_code() : ticket.error();
 }
+
+result<std::uint64_t> LogAccess::hand_over(Log& log, const Record& record, Durability durability, bool will_wait,
+                                           const std::chrono::steady_clock::time_point* deadline,
+                                           Completion& completion) noexcept {
+  return log.core_->hand_over({&record, 1}, durability, will_wait, deadline, &completion);
+}
+
+result<std::uint64_t> LogAccess::wait(Log& log, std::uint64_t ticket, Durability durability,
+                                      const std::chrono::steady_clock::time_point* deadline) noexcept {
+  return log.core_->wait(ticket, 1, durability, deadline);
+}
+
+const std::array<std::uint8_t, 16>& LogAccess::id(const Log& log) noexcept { return log.core_->log_id(); }
 
 const std::shared_ptr<Groups>& LogAccess::groups(Log& log) noexcept { return log.core_->groups(); }
 

@@ -418,6 +418,7 @@ result<std::uint64_t> LogCore::wait(std::uint64_t ticket, std::uint32_t records,
     if (written_.load(std::memory_order_acquire) >= end) {
       if (const auto refused = outcome(ticket); !refused) return refused;
     }
+    kick();  // nobody may have told its completion yet
     return make_error_code(failed_.load(std::memory_order_acquire) ? errc::log_read_only : errc::closed);
   }
   return outcome(ticket);

@@ -3,6 +3,8 @@
 
 #include <bus/persistence/log.hpp>
 
+#include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -24,6 +26,19 @@ class Completion {
 struct LogAccess {
   /// Errors: as `Log::submit`; nothing is completed then.
   static error_code submit(Log& log, const Record& record, Durability durability, Completion& completion) noexcept;
+
+  /// As `submit`, for somebody who may wait by the ticket that it returns, and does so if `will_wait`. With a deadline
+  /// it waits for room.
+  static result<std::uint64_t> hand_over(Log& log, const Record& record, Durability durability, bool will_wait,
+                                         const std::chrono::steady_clock::time_point* deadline,
+                                         Completion& completion) noexcept;
+
+  /// Until it is as durable as asked, or has failed. May commit in this thread. The completion is called besides,
+  /// perhaps later. Errors: timed_out; and what became of it.
+  static result<std::uint64_t> wait(Log& log, std::uint64_t ticket, Durability durability,
+                                    const std::chrono::steady_clock::time_point* deadline) noexcept;
+
+  static const std::array<std::uint8_t, 16>& id(const Log& log) noexcept;
 
   static const std::shared_ptr<Groups>& groups(Log& log) noexcept;
 
