@@ -81,8 +81,8 @@ class DurableEntry final
       } else if (!told_.wait_until(*deadline)) {
         return is_done();
       }
+      told_.post();  // to whoever waits with a copy of the receipt
     }
-    told_.post();  // to whoever waits with a copy of the receipt
     return true;
   }
 
@@ -309,10 +309,10 @@ result<std::shared_ptr<DurableEntry>> DurableCore::hand_over(const DurableTopic&
                       .schema_version = schema != nullptr ? schema->version : 0,
                       .message_id = logged.message_id,
                       .producer = logged.producer};
-  entry->under_way_ = entry;
   std::optional<BorrowedPublisher> publisher;
   if (row.delivery == Delivery::at_once) publisher.emplace(*router_);
   const bool goes_on_to_wait = will_wait && !publisher;
+  entry->under_way_ = entry;
   const auto ticket = LogAccess::hand_over(log_, record, row.durability, goes_on_to_wait, deadline, *entry);
   if (!ticket) {
     entry->under_way_.reset();
