@@ -231,12 +231,12 @@ std::uint8_t RouterCore::reserve(ReservedTopics topics, const std::array<std::ui
   auto reserved = std::make_shared<const ReservedTopics>(std::move(topics));
   replace_table(std::make_unique<RouteTable>(RouteTable{table_->version + 1, table_->root, std::move(reserved)}),
                 garbage);
-  reserved_.store(true, sync::release);
+  reserved_.store(true, sync::release);  // sync TOPICS-RESERVED
   return static_cast<std::uint8_t>(number);
 }
 
 bool RouterCore::is_reserved(const Topic& topic, RoutePublisher& publisher) noexcept {
-  if (!reserved_.load(sync::acquire)) return false;
+  if (!reserved_.load(sync::acquire)) return false;  // sync TOPICS-RESERVED
   const InFlight flight(*this, publisher, 0);
   return std::ranges::any_of(*tables_.read()->reserved, [&](const auto& pattern) { return pattern.matches(topic); });
 }

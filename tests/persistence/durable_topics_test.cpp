@@ -612,6 +612,20 @@ TEST_F(DurableTopicsTest, close_delivers_what_was_taken_and_unbinds) {
   EXPECT_EQ(pending.back().wait()->offset(), 99U) << "a receipt may outlive all";
 }
 
+TEST_F(DurableTopicsTest, close_waits_for_a_commit_that_is_under_way) {
+  bind({.table = {{"done.>"}}, .undelivered_bytes = 1});
+  auto route = subscribe();
+  gate.set(true);
+  const auto pending = topics->submit(message("done.a", "x"));
+  gate.await_one();
+  std::jthread closes([&] { EXPECT_FALSE(topics->close()); });
+  while (topics->submit(message("done.a", "y")).error() != errc::closed) std::this_thread::yield();
+  gate.set(false);
+  closes.join();
+  EXPECT_TRUE(pending->ready());
+  EXPECT_EQ(texts(route), std::vector<std::string>{"x"});
+}
+
 TEST_F(DurableTopicsTest, close_until_gives_up_waiting_and_may_be_called_again) {
   bind();
   auto route = subscribe();
