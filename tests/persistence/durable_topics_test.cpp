@@ -592,6 +592,30 @@ TEST_F(DurableTopicsTest, at_once_is_seen_though_its_commit_fails_and_not_if_the
   EXPECT_EQ(texts(route), std::vector<std::string>{"seen"});
 }
 
+TEST_F(DurableTopicsTest, delivers_at_once_all_of_several_publishers_once) {
+  constexpr int publishers = 4;
+  constexpr int each = 100;
+  bind({.table = {{"done.>", Durability::synced, Delivery::at_once}}});
+  auto route = subscribe();
+  std::vector<std::string> by_offset(publishers * each);
+  {
+    std::vector<std::jthread> threads;
+    for (int id = 0; id < publishers; ++id) {
+      threads.emplace_back([&, id] {
+        for (int i = 0; i < each; ++i) {
+          const std::string text = std::to_string(id) + ":" + std::to_string(i);
+          const auto pending = topics->submit(message("done.a", text)).value();
+          by_offset[pending.wait().value().offset()] = text;
+        }
+      });
+    }
+  }
+  std::map<std::string, int> seen;
+  for (const std::string& text : texts(route)) ++seen[text];
+  EXPECT_EQ(seen.size(), by_offset.size());
+  for (const std::string& text : by_offset) EXPECT_EQ(seen[text], 1) << text;
+}
+
 // --- Ends ---
 
 TEST_F(DurableTopicsTest, close_delivers_what_was_taken_and_unbinds) {

@@ -17,19 +17,18 @@
 //           budgets are looked at then. The event tells its place in the log. A message that was refused, for the disk
 //           is full or failed, is delivered to nobody. A row may say `at_once` instead; see there.
 // Waiting   Delivery waits for no reader, and commits wait for no delivery: a route without room does as its `overflow`
-//           says, and one that would have a publisher wait refuses. What holds delivery up, as an observer may, that
-//           runs in its thread, holds up receipts, and publishes once `undelivered_bytes` are on their way.
-// Order     What was published before another publish began has the lower offset and is delivered first. A later
-// message
-//           of the same principal on a topic that is not durable may overtake.
+//           says, and one that would have a publisher wait refuses. An observer, which runs in the thread that
+//           delivers, can hold delivery up: then receipts wait, and publishes too, or are refused, once
+//           `undelivered_bytes` are on their way.
+// Order     What was published before another publish began has the lower offset and is delivered first. A message of
+//           the same principal on a topic that is not durable may overtake.
 // Router    While they are bound, `Router::publish` refuses durable topics, with topic_durable. What is appended to the
 //           log by itself, or sent on the bus alone, concerns nobody here.
 // Crash     What was committed and not yet delivered is in the log, and nobody is told of it by a later opening: groups
 //           and readers find it there.
 // Amnesia   A bus with `BusOptions::amnesia` cannot be bound.
-// Lifetime  The log must outlive them where it is, and may be closed and reopened. Router and bus may go before.
-// Receipts
-//           that wait may outlive all.
+// Lifetime  The log must outlive them, unmoved; it may be closed and reopened meanwhile. Router and bus may go before.
+//           Pending receipts may outlive all.
 #pragma once
 
 #include <bus/detail/log_async.hpp>
