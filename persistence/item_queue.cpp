@@ -11,10 +11,12 @@ std::uint64_t ItemQueue::posted() noexcept {
   return posted_;
 }
 
-void ItemQueue::want(std::uint64_t number) noexcept {
+ItemQueue::Asked ItemQueue::ask_for(std::uint64_t number) noexcept {
+  const Asked asked{.number = number, .refusals = refusals_.load(std::memory_order_seq_cst)};
   std::uint64_t wanted = wanted_.load(std::memory_order_relaxed);
   while (wanted < number && !wanted_.compare_exchange_weak(wanted, number, std::memory_order_seq_cst)) {
   }
+  return asked;
 }
 
 std::span<const LogControl> ItemQueue::gather() {

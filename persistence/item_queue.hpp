@@ -40,13 +40,19 @@ class ItemQueue {
   /// Whether there are any that no commit has taken.
   bool pending() const noexcept { return pending_.load(std::memory_order_seq_cst); }  // sync ITEMS-DUE
 
+  /// What somebody waits for.
+  struct Asked {
+    std::uint64_t number = 0;
+    std::uint64_t refusals = 0;  ///< that there were before
+  };
   /// They are to be durable soon, up to that number.
-  void want(std::uint64_t number) noexcept;
+  Asked ask_for(std::uint64_t number) noexcept;
   bool is_wanted() const noexcept { return wanted_.load(std::memory_order_seq_cst) > synced(); }
   bool is_durable(std::uint64_t number) const noexcept { return synced() >= number; }
-
-  /// How often a commit had no room for them: who waits is told, and they are tried again with a later one.
-  std::uint64_t refusals() const noexcept { return refusals_.load(std::memory_order_seq_cst); }
+  /// A commit had no room for them; they are tried again with a later one.
+  bool is_refused(const Asked& asked) const noexcept {
+    return refusals_.load(std::memory_order_seq_cst) != asked.refusals;
+  }
 
   /// Returns when `done()`, which is looked at whenever something of the above may have changed.
   template <class Done>

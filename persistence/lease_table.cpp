@@ -142,7 +142,10 @@ LeaseTable::Member LeaseTable::join(const Credits& credits) {
   return static_cast<Member>(&member - members_.data());
 }
 
-void LeaseTable::leave(Member member) noexcept { members_[member].joined = false; }
+void LeaseTable::leave(Member member) noexcept {
+  members_[member].joined = false;
+  ++members_[member].left;
+}
 
 LeaseTable::Index LeaseTable::find(std::uint64_t offset) const noexcept {
   const auto found = by_offset_.find(offset);

@@ -88,6 +88,8 @@ class LeaseTable {
   Member join(const Credits& credits);
   /// Its leases stay until they are settled.
   void leave(Member member) noexcept;
+  /// How many have left that had this number.
+  std::uint32_t left(Member member) const noexcept { return members_[member].left; }
 
   // --- Delivery. ---
 
@@ -250,6 +252,7 @@ class LeaseTable {
     std::uint32_t messages = 0;
     std::uint64_t bytes = 0;
     List leases;
+    std::uint32_t left = 0;
     bool joined = false;
   };
 

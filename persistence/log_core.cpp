@@ -201,6 +201,7 @@ error_code LogCore::close() noexcept {
   groups_->close();
   if (closing_.exchange(true, std::memory_order_seq_cst)) return {};
   stop_threads();
+  tell_losses();
   error_code error;
   if (engine_ != nullptr) {
     // Nobody appends any more; what was taken is committed.
@@ -222,7 +223,7 @@ error_code LogCore::close() noexcept {
   closed_.store(true, std::memory_order_seq_cst);
   waiters_.wake_all();
   items_.wake_all();
-  readers_.wake_all();
+  wake_readers();
   room_.wake_all();
   return error;
 }
@@ -616,6 +617,7 @@ bool LogCore::commit_some() noexcept {
   }
   items_.end(synced);
   if (refused_items) items_.refuse();
+  if (synced || refused_items) queue_waits_->wake();
   settle(taken, error, synced);
   if (roll_asked_.exchange(false, std::memory_order_relaxed)) {
     const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
@@ -646,22 +648,29 @@ error_code LogCore::sync_items() noexcept {
 }
 
 error_code LogCore::wait_items(std::uint64_t number) noexcept {
-  const std::uint64_t refusals = items_.refusals();
-  items_.want(number);
-  const auto done = [&] {
-    return items_.is_durable(number) || items_.refusals() != refusals || failed_.load(std::memory_order_seq_cst) ||
-           closed_.load(std::memory_order_seq_cst);
-  };
-  while (!done()) {
+  const ItemQueue::Asked asked = items_.ask_for(number);
+  while (!outcome(asked)) {
     if (!turn_.is_taken()) {
       if (!lead(0)) std::this_thread::yield();
     } else {
-      items_.wait([&] { return done() || !turn_.is_taken(); });
+      items_.wait([&] { return outcome(asked) || !turn_.is_taken(); });
     }
   }
-  if (items_.is_durable(number)) return {};
+  return *outcome(asked);
+}
+
+ItemQueue::Asked LogCore::ask_for_items(std::uint64_t number) noexcept {
+  const ItemQueue::Asked asked = items_.ask_for(number);
+  kick();
+  return asked;
+}
+
+std::optional<error_code> LogCore::outcome(const ItemQueue::Asked& asked) const noexcept {
+  if (items_.is_durable(asked.number)) return error_code();
   if (failed_.load(std::memory_order_seq_cst)) return errc::log_read_only;
-  return items_.refusals() != refusals ? system_error(sys::errc::no_space_on_device) : make_error_code(errc::closed);
+  if (items_.is_refused(asked)) return system_error(sys::errc::no_space_on_device);
+  if (closed_.load(std::memory_order_seq_cst)) return errc::closed;
+  return std::nullopt;
 }
 
 error_code LogCore::write_gathered() noexcept {
@@ -735,7 +744,7 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
   waiters_.wake(all_synced ? synced_before : begin, end);
   if (taken == 0) return;
   room_.wake(0, 1);
-  readers_.wake(0, 1);
+  wake_readers();
 }
 
 void LogCore::refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept try {
@@ -757,7 +766,7 @@ void LogCore::fail() noexcept {
   sync_due_.store(0, std::memory_order_relaxed);
   waiters_.wake_all();
   items_.wake_all();
-  readers_.wake_all();
+  wake_readers();
   room_.wake_all();
 }
 
@@ -769,12 +778,36 @@ ReadOutcome LogCore::wait_for(std::uint64_t offset, const Deadline* deadline) no
 }
 
 void LogCore::found_missing(LogLoss&& loss) noexcept try {
-  const auto news = losses_.add(loss);
-  if (!news) return;
-  if (loss.verdict != Verdict::torn) lost_records_.fetch_add(*news, std::memory_order_relaxed);
-  if (options_.on_loss && !loss.known) options_.on_loss(loss);
+  if (is_news(loss)) options_.on_loss(loss);
 } catch (const std::bad_alloc&) {
   // Whoever found it is told all the same.
+}
+
+void LogCore::found_missing_later(LogLoss&& loss) noexcept try {
+  if (!is_news(loss)) return;
+  {
+    const std::lock_guard lock(untold_mutex_);
+    untold_.push_back(std::move(loss));
+  }
+  care_wake_.post();
+} catch (const std::bad_alloc&) {
+}
+
+/// Notes it. Returns: whether somebody is to be told. Errors: throws std::bad_alloc.
+bool LogCore::is_news(const LogLoss& loss) {
+  const auto news = losses_.add(loss);
+  if (!news) return false;
+  if (loss.verdict != Verdict::torn) lost_records_.fetch_add(*news, std::memory_order_relaxed);
+  return options_.on_loss && !loss.known;
+}
+
+void LogCore::tell_losses() noexcept {
+  std::vector<LogLoss> untold;
+  {
+    const std::lock_guard lock(untold_mutex_);
+    untold.swap(untold_);
+  }
+  for (const LogLoss& loss : untold) options_.on_loss(loss);
 }
 
 // --- Care. ---
@@ -787,6 +820,7 @@ void LogCore::run_care() noexcept {
 }
 
 void LogCore::care() noexcept {
+  tell_losses();
   // What is missing, or cannot go on, is left for somebody to look at.
   if (!read_only()) {
     keeper_.retain(wall_ns(*options_.clock));

@@ -13,6 +13,7 @@
 #include "persistence/log_engine.hpp"
 #include "persistence/log_reader.hpp"
 #include "persistence/loss_ledger.hpp"
+#include "persistence/queue_waits.hpp"
 #include "persistence/segment_keeper.hpp"
 #include "persistence/thread_bed.hpp"
 #include "persistence/waiters.hpp"
@@ -93,6 +94,11 @@ class LogCore final : public ReadSource {
   /// Of all that were put so far.
   error_code sync_items() noexcept;
 
+  /// The same in two parts, for who does not sleep: has them committed, and says what came of it, if anything has.
+  /// Those in the list of `queue_waits` are told of it.
+  ItemQueue::Asked ask_for_items(std::uint64_t number) noexcept;
+  std::optional<error_code> outcome(const ItemQueue::Asked& asked) const noexcept;
+
   error_code close() noexcept;
 
   // --- Care. ---
@@ -112,12 +118,21 @@ class LogCore final : public ReadSource {
   const Clock& clock() const noexcept { return *options_.clock; }
 
   /// Wakes those who wait for a record, to look at something else.
-  void wake_readers() noexcept { readers_.wake(0, 1); }
+  void wake_readers() noexcept {
+    readers_.wake(0, 1);
+    queue_waits_->wake();
+  }
+  const std::shared_ptr<QueueWaits>& queue_waits() const noexcept { return queue_waits_; }
+  /// Whether nothing more is taken.
+  bool has_ended() const noexcept { return failed_.load(std::memory_order_seq_cst) || is_closed(); }
   /// Waits until `done()`, which is looked at whenever something is committed, or the log is closed.
   template <class Done>
   void wait_as_reader(const Deadline* deadline, Done&& done) noexcept {
     (void)readers_.wait(0, deadline, [&] { return done() || is_closed(); });
   }
+
+  /// As `found_missing`, but whoever is to be told is told by the care thread: for who holds a lock.
+  void found_missing_later(LogLoss&& loss) noexcept;
 
   /// With what was set since it was opened.
   LogOptions current_options() const;
@@ -171,6 +186,8 @@ class LogCore final : public ReadSource {
   void run_care() noexcept;
 
   // --- Care. ---
+  bool is_news(const LogLoss& loss);
+  void tell_losses() noexcept;
   void write_report() noexcept;
   bool pause(Deadline until) noexcept;
 
@@ -202,6 +219,7 @@ class LogCore final : public ReadSource {
   std::atomic<bool> closed_{false};
   Waiters waiters_;
   Waiters readers_;
+  const std::shared_ptr<QueueWaits> queue_waits_ = std::make_shared<QueueWaits>();  // like readers
   Waiters room_;  // for memory
 
   /// Tickets that were refused, so that offsets have no gaps.
@@ -237,6 +255,8 @@ class LogCore final : public ReadSource {
   SegmentKeeper keeper_;
   std::mutex report_mutex_;  // one writes it at a time
   LossLedger losses_;
+  std::mutex untold_mutex_;
+  std::vector<LogLoss> untold_;
   std::atomic<bool> unaccepted_{false};
 
   // --- Counts. ---

@@ -111,11 +111,7 @@ Record copy_of(const RecordView& record, const Topic& topic, std::span<const Hea
 Storage& QueueCore::Source::storage() noexcept { return log_.storage(); }
 SegmentList& QueueCore::Source::segments() noexcept { return log_.segments(); }
 const LogId& QueueCore::Source::log_id() const noexcept { return log_.log_id(); }
-void QueueCore::Source::found_missing(LogLoss&& loss) noexcept try {
-  found_.push_back(std::move(loss));
-} catch (const std::bad_alloc&) {
-  // Whoever found it counts it all the same.
-}
+void QueueCore::Source::found_missing(LogLoss&& loss) noexcept { log_.found_missing_later(std::move(loss)); }
 ReadOutcome QueueCore::Source::wait_for(std::uint64_t offset, const Deadline* deadline) noexcept {
   return log_.wait_for(offset, deadline);
 }
@@ -131,6 +127,7 @@ QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state
       cache_bytes_(options.read_ahead_bytes),
       log_(&log),
       source_(log),
+      waits_(log.queue_waits()),
       table_(rules_of(options)),
       state_(std::move(state)),
       reads_dead_(reads_dead(state_.spec.patterns)),
@@ -175,6 +172,7 @@ std::uint16_t QueueCore::join(const MemberOptions& options) {
 void QueueCore::leave(std::uint16_t member) noexcept {
   const std::lock_guard lock(mutex_);
   table_.leave(member);
+  if (log_ != nullptr) made_ready();  // what it still waits for comes to nothing
 }
 
 result<LeaseBatch> QueueCore::receive(std::uint16_t member, std::size_t most, const Deadline* deadline) noexcept {
@@ -183,18 +181,18 @@ result<LeaseBatch> QueueCore::receive(std::uint16_t member, std::size_t most, co
     LeaseBatch received;
     Waited waited;
     try {
-      if (const error_code error = lease(member, most, batch, waited)) {
+      error_code error;
+      {
+        const std::lock_guard lock(mutex_);
+        error = lease(member, most, batch, waited);
+      }
+      // A further attempt is known to be one before anybody makes it.
+      if (!error && batch.items) error = waited.log->wait_items(*batch.items);
+      if (error) {
         give_back(batch);
         return error;
       }
-      received.missed = batch.missed;
-      received.leases.reserve(batch.taken.size());
-      const auto self = shared_from_this();
-      for (std::size_t i = 0; i < batch.taken.size(); ++i) {
-        const LeaseTable::Taken& taken = batch.taken[i];
-        received.leases.push_back(Lease(self, std::move(batch.records[i]), taken.lease.token, taken.attempt,
-                                        Deadline(std::chrono::nanoseconds(taken.deadline_ns))));
-      }
+      received = hand_out(batch);
     } catch (const std::bad_alloc&) {
       give_back(batch);
       return make_error_code(errc::out_of_memory);
@@ -210,38 +208,16 @@ result<LeaseBatch> QueueCore::receive(std::uint16_t member, std::size_t most, co
   }
 }
 
-/// Leases what there is, and sees to it that what must be durable before anybody gets it is. What is in the batch when
-/// it fails is on lease all the same. Errors: as `receive`.
-error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) noexcept {
-  error_code error;
-  std::vector<LogLoss> losses;
-  {
-    const std::lock_guard lock(mutex_);
-    waited.log = log_;
-    if (log_ == nullptr) return errc::closed;
-    if (log_->read_only()) return errc::log_read_only;
-    try {
-      error = lease_ready(member, most, batch, waited);
-    } catch (const std::bad_alloc&) {
-      dead_unlisted_ = true;
-      error = errc::out_of_memory;
-    }
-    losses = source_.take();
-  }
-  for (LogLoss& loss : losses) waited.log->found_missing(std::move(loss));
-  if (error || !batch.items) return error;
-  // A further attempt is known to be one before anybody makes it.
-  error = waited.log->wait_items(*batch.items);
-  if (!error) {
-    const std::lock_guard lock(mutex_);
-    use_noted_ = true;
-  }
-  return error;
-}
-
-error_code QueueCore::lease_ready(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) {
+/// Leases what there is; `Batch::items` are to be durable before anybody gets it. What is in the batch when it fails is
+/// on lease all the same. Errors: as `receive`.
+error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) noexcept try {
+  waited = {};
+  waited.log = log_;
+  if (log_ == nullptr) return errc::closed;
+  if (log_->read_only()) return errc::log_read_only;
   waited.changes = changes_.load(std::memory_order_seq_cst);
-  const std::int64_t now = now_ns();
+  waited.now = log_->clock().steady();
+  const std::int64_t now = in_ns(waited.now);
   take_back_late(now);
   // What is passed over makes room for more.
   for (std::uint64_t finished = 0; batch.taken.empty();) {
@@ -257,6 +233,28 @@ error_code QueueCore::lease_ready(std::uint16_t member, std::size_t most, Batch&
   if (!unburied_.empty()) time = std::min(time.value_or(plus(now, bury_again_ns)), plus(now, bury_again_ns));
   if (time) waited.until = Deadline(std::chrono::nanoseconds(*time));
   return {};
+} catch (const std::bad_alloc&) {
+  dead_unlisted_ = true;
+  return errc::out_of_memory;
+}
+
+/// What is in the batch, now that its items are durable. Errors: throws std::bad_alloc; it is still in the batch then.
+LeaseBatch QueueCore::hand_out(Batch& batch) {
+  LeaseBatch received;
+  received.missed = batch.missed;
+  received.leases.reserve(batch.taken.size());
+  if (batch.items) {
+    const std::lock_guard lock(mutex_);
+    use_noted_ = true;
+  }
+  const auto self = shared_from_this();
+  for (std::size_t i = 0; i < batch.taken.size(); ++i) {
+    const LeaseTable::Taken& taken = batch.taken[i];
+    received.leases.push_back(Lease(self, std::move(batch.records[i]), taken.lease.token, taken.attempt,
+                                    Deadline(std::chrono::nanoseconds(taken.deadline_ns))));
+  }
+  batch = {};
+  return received;
 }
 
 /// Leases that have run out, and delays.

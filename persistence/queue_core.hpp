@@ -9,6 +9,7 @@
 #include "persistence/group_state.hpp"
 #include "persistence/lease_table.hpp"
 #include "persistence/log_reader.hpp"
+#include "persistence/queue_waits.hpp"
 
 #include <bus/options.hpp>
 #include <bus/persistence/group.hpp>
@@ -98,10 +99,11 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void close() noexcept;
 
  private:
+  friend class QueueReceive;
   class Burial;
 
-  /// The log as the queue's readers see it. What they find missing is told when the queue's lock is free again, as
-  /// whoever is told may ask the queue something.
+  /// The log as the queue's readers see it. What they find missing is told by another thread, as whoever is told may
+  /// ask the queue something, whose lock is held.
   class Source final : public ReadSource {
    public:
     explicit Source(LogCore& log) noexcept : log_(log) {}
@@ -114,11 +116,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     bool is_closed() const noexcept override;
     const std::shared_ptr<MemoryBudget>& memory() noexcept override;
 
-    std::vector<LogLoss> take() noexcept { return std::exchange(found_, {}); }
-
    private:
     LogCore& log_;
-    std::vector<LogLoss> found_;
   };
 
   /// How a message has fared that is in the table.
@@ -138,6 +137,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   /// What one that finds nothing waits for.
   struct Waited {
     LogCore* log = nullptr;
+    Deadline now;
     std::uint64_t changes = 0;
     std::uint64_t next = ~std::uint64_t{0};  // something is committed from there on
     std::optional<Deadline> until;
@@ -159,10 +159,10 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void add(const RecordView& record, std::int64_t now_ns);
   void keep(const RecordView& record) noexcept;
   error_code lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) noexcept;
-  error_code lease_ready(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited);
   error_code take(std::uint16_t member, std::size_t most, std::int64_t now_ns, Batch& batch);
   error_code take_one(LeaseTable::Take took, const LeaseTable::Taken& taken, Batch& batch);
   error_code note_attempts(Batch& batch);
+  LeaseBatch hand_out(Batch& batch);
   void give_back(Batch& batch) noexcept;
   result<std::optional<RecordView>> read(std::uint64_t offset);
   void forget(std::uint64_t offset) noexcept;
@@ -183,6 +183,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   const std::size_t cache_bytes_;
   LogCore* log_;  // null when it is closed
   Source source_;
+  const std::shared_ptr<QueueWaits> waits_;  // the log's
   mutable std::mutex mutex_;
   LeaseTable table_;
 

@@ -53,6 +53,7 @@ namespace bus {
 
 namespace detail {
 class QueueCore;
+struct MemberAccess;
 struct QueueState;
 }  // namespace detail
 
@@ -211,11 +212,18 @@ class Member {
   result<LeaseBatch> receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline) noexcept;
   result<LeaseBatch> try_receive(std::size_t most = 1) noexcept;
 
+  /// With <bus/persistence/asio.hpp>: complete with `void(error_code, LeaseBatch)`.
+  template <class CompletionToken>
+  auto async_receive(std::size_t most, CompletionToken&& token);
+  template <class CompletionToken>
+  auto async_receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline, CompletionToken&& token);
+
   /// Acks what this member has on lease at and below `offset`. Returns: how many. Errors: log_read_only; out_of_memory.
   result<std::size_t> ack_through(std::uint64_t offset) noexcept;
 
  private:
   friend class Group;
+  friend struct detail::MemberAccess;
   Member(std::shared_ptr<detail::QueueCore> queue, std::uint16_t id) noexcept : queue_(std::move(queue)), id_(id) {}
   std::shared_ptr<detail::QueueCore> queue_;
   std::uint16_t id_;
