@@ -125,10 +125,10 @@ class LogCore final : public ReadSource {
   const std::shared_ptr<QueueWaits>& queue_waits() const noexcept { return queue_waits_; }
   /// Whether nothing more is taken.
   bool has_ended() const noexcept { return failed_.load(std::memory_order_seq_cst) || is_closed(); }
-  /// Waits until `done()`, which is looked at whenever something is committed, or the log is closed.
+  /// Waits until `done()`, which is looked at whenever something is committed, or the log takes nothing more.
   template <class Done>
   void wait_as_reader(const Deadline* deadline, Done&& done) noexcept {
-    (void)readers_.wait(0, deadline, [&] { return done() || is_closed(); });
+    (void)readers_.wait(0, deadline, [&] { return done() || has_ended(); });
   }
 
   /// As `found_missing`, but whoever is to be told is told by the care thread: for who holds a lock.

@@ -1002,5 +1002,19 @@ TEST_F(Groups, take_nothing_of_a_log_that_has_failed) {
   EXPECT_EQ(member->try_receive().error(), errc::log_read_only);
 }
 
+TEST_F(Groups, tell_those_who_wait_that_the_log_has_failed) {
+  open();
+  join(workers);
+  std::latch begun(1);
+  std::thread worker([&] {
+    begun.count_down();
+    EXPECT_EQ(member->receive().error(), errc::log_read_only);
+  });
+  begun.wait();
+  disk.fail({.call = simulation::Call::sync, .for_good = true});
+  EXPECT_FALSE(log->append({.topic = "work"}));
+  worker.join();
+}
+
 }  // namespace
 }  // namespace bus
