@@ -34,6 +34,10 @@ const std::string& GroupPosition::member() const noexcept { return state_->spec.
 GroupMode GroupPosition::mode() const noexcept { return static_cast<GroupMode>(state_->spec.mode); }
 const std::vector<TopicPattern>& GroupPosition::patterns() const noexcept { return state_->spec.patterns; }
 
+std::optional<std::uint64_t> GroupPosition::lag_bytes() const noexcept {
+  return state_->lag_bytes == 0 ? std::nullopt : std::optional(state_->lag_bytes);
+}
+
 std::uint64_t GroupPosition::floor() const noexcept {
   if (!state_->open.empty()) return state_->open.begin()->first;
   const auto& done = state_->done.ranges();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "group_commands.hpp"
 
-#include "group_work.hpp"
 #include "log_append.hpp"
 
 #include <bus/limits.hpp>
@@ -108,12 +107,17 @@ void GroupCommands::add_sub() {
       ->type_name("N");
   command.add_flag("--follow", follow_,
                    "Go on until Ctrl-C: a peek with what is published, the others with what\nis delayed");
+  command
+      .add_option("--attempts", attempts_, "After so many a message that is nacked goes to the dead letters, 1 to 255")
+      ->check(CLI::Range(1U, unsigned{max_attempts}).description(""))
+      ->type_name("N")
+      ->capture_default_str();
   command.add_option("--member", member_, "In broadcast mode: the member's name")->type_name("NAME");
   add_topics(command, "--pattern", "Of a group that is made: only these topics; may be given more than once");
   command.add_option("--mode", mode_, "Of a group that is made (competing)")
       ->check(CLI::IsMember(modes).description(""))
       ->type_name("competing|key_ordered|broadcast");
-  command.add_option("--from", from_, "Where a group begins that is made (next)")
+  command.add_option("--from", from_, "Where a group begins that is made, or a member of a broadcast (next)")
       ->check(CLI::IsMember(starts).description(""))
       ->type_name("oldest|next");
   command.add_flag("--json", json_, "As without it: a message is a JSON object on a line");
@@ -164,26 +168,43 @@ void GroupCommands::add_lag() {
                  reading_statuses);
 }
 
+CLI::App& GroupCommands::add_dead(CLI::App& parent, const char* name, const char* what) {
+  CLI::App& command = *parent.add_subcommand(name, what);
+  add_group(command);
+  add_topics(command, "--topic", "Only those that came from matching topics; may be given more than once");
+  command.add_option("--reason", reason_, "Only those in whose reason this text is")->type_name("TEXT");
+  command.add_option("--first", first_, "Only dead letters from this offset on")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->type_name("OFFSET");
+  command.add_option("--last", last_, "Only dead letters up to this offset")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->type_name("OFFSET");
+  return command;
+}
+
 void GroupCommands::add_dead() {
   CLI::App& command = add("dead", "Look after the dead letters of a group");
   dead_ = &command;
   command.require_subcommand(1);
-  CLI::App& list = *command.add_subcommand("list", "Print them");
-  add_group(list);
-  add_topics(list, "--topic", "Only those that came from matching topics; may be given more than once");
-  list.add_option("--reason", reason_, "Only those in whose reason this text is")->type_name("TEXT");
-  list.add_option("--first", first_, "Only dead letters from this offset on")
-      ->check(CLI::NonNegativeNumber.description(""))
-      ->type_name("OFFSET");
-  list.add_option("--last", last_, "Only dead letters up to this offset")
-      ->check(CLI::NonNegativeNumber.description(""))
-      ->type_name("OFFSET");
+  CLI::App& list = add_dead(command, "list", "Print those that were neither sent back nor dropped");
   list.add_flag("--json", json_, "Print one as a JSON object: the record, and under dead what became of the message");
   list.footer(std::string("Example:\n"
                           "  busbar dead /tmp/jobs list --group workers --reason 'out of attempts'\n\n"
                           "A line has the offset, the time, the topic and the offset of the message, its attempts, "
                           "and why it died.\n\n") +
               reading_statuses);
+  CLI::App& redrive = add_dead(command, "redrive", "Append the messages once more, as they were");
+  redrive.add_flag("--json", json_, "Print how many as a JSON object");
+  redrive.footer(std::string("Example:\n"
+                             "  busbar dead /tmp/jobs redrive --group workers --topic 'jobs.image'\n\n"
+                             "One whose payload had no room in the dead letter stays.\n\n") +
+                 statuses);
+  CLI::App& drop = add_dead(command, "drop", "Finish them for good");
+  drop.add_flag("--all", all_, "All of them, where nothing says which");
+  drop.add_flag("--json", json_, "Print how many as a JSON object");
+  drop.footer(std::string("Example:\n"
+                          "  busbar dead /tmp/jobs drop --group workers --last 1000\n\n") +
+              statuses);
 }
 
 Exit GroupCommands::run() const {
@@ -195,7 +216,7 @@ Exit GroupCommands::run() const {
   if (ack_through_->parsed()) {
     return finish({.directory = directory_, .group = group_, .up_to = up_to_, .json = json_});
   }
-  return list_dead(dead_options());
+  return run_dead();
 }
 
 Exit GroupCommands::run_pub() const {
@@ -240,6 +261,7 @@ Exit GroupCommands::run_sub() const {
                       .member = member_,
                       .max = max_,
                       .follow = follow_,
+                      .attempts = static_cast<std::uint8_t>(attempts_),
                       .patterns = parse_patterns("--pattern", patterns_)};
   if (nack_) options.settle = Settle::nack;
   if (release_) options.settle = Settle::release;
@@ -252,14 +274,19 @@ Exit GroupCommands::run_sub() const {
   return work(options);
 }
 
-DeadOptions GroupCommands::dead_options() const {
-  return {.directory = directory_,
-          .group = group_,
-          .topics = parse_patterns("--topic", patterns_),
-          .reason = reason_,
-          .first = first_,
-          .last = last_,
-          .json = json_};
+Exit GroupCommands::run_dead() const {
+  const DeadOptions options{
+      .directory = directory_,
+      .group = group_,
+      .filter = {.topics = parse_patterns("--topic", patterns_), .reason = reason_, .first = first_, .last = last_},
+      .json = json_};
+  const std::string name = dead_->get_subcommands().front()->get_name();
+  if (name == "list") return list_dead(options);
+  if (name == "redrive") return redrive(options);
+  const bus::DeadFilter any;
+  const bool is_any = patterns_.empty() && reason_.empty() && first_ == any.first && last_ == any.last;
+  if (is_any != all_) throw CLI::ValidationError("drop", "say which, or --all");
+  return drop_dead(options);
 }
 
 }  // namespace busbar

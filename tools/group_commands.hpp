@@ -3,6 +3,7 @@
 
 #include "exit_status.hpp"
 #include "group_view.hpp"
+#include "group_work.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -34,9 +35,10 @@ class GroupCommands {
   void add_groups();
   void add_lag();
   void add_dead();
+  CLI::App& add_dead(CLI::App& parent, const char* name, const char* what);
   Exit run_pub() const;
   Exit run_sub() const;
-  DeadOptions dead_options() const;
+  Exit run_dead() const;
 
   CLI::App& parent_;
   CLI::App* pub_ = nullptr;
@@ -66,12 +68,14 @@ class GroupCommands {
   std::vector<std::string> patterns_;
   std::optional<std::string> mode_;
   std::optional<std::string> from_;
+  unsigned attempts_ = max_attempts;
 
   std::uint64_t up_to_ = 0;
 
   std::string reason_;
-  std::uint64_t first_ = DeadOptions().first;
-  std::uint64_t last_ = DeadOptions().last;
+  std::uint64_t first_ = bus::DeadFilter().first;
+  std::uint64_t last_ = bus::DeadFilter().last;
+  bool all_ = false;
 };
 
 }  // namespace busbar

@@ -100,6 +100,7 @@ struct DeadLetter {
   std::string_view last_error;
   std::string_view offset;
   std::string_view topic;
+  std::string_view cut;  // what there was no room for
 
   explicit DeadLetter(const bus::RecordView& record) {
     // Those of the message come behind, and may have been a dead letter's too.
@@ -123,13 +124,14 @@ ordered_json number_or_text(std::string_view text) {
 }
 
 ordered_json to_json(const DeadLetter& letter) {
-  return {{"dead",
-           {{"topic", letter.topic},
-            {"offset", number_or_text(letter.offset)},
-            {"attempts", number_or_text(letter.attempts)},
-            {"reason", letter.reason},
-            {"first_error", letter.first_error},
-            {"last_error", letter.last_error}}}};
+  ordered_json dead{{"topic", letter.topic},
+                    {"offset", number_or_text(letter.offset)},
+                    {"attempts", number_or_text(letter.attempts)},
+                    {"reason", letter.reason},
+                    {"first_error", letter.first_error},
+                    {"last_error", letter.last_error}};
+  if (!letter.cut.empty()) dead["cut"] = letter.cut;
+  return {{"dead", std::move(dead)}};
 }
 
 /// For people: offset, time, where it came from, attempts and why.
@@ -141,12 +143,12 @@ std::string as_line(const bus::RecordView& record, const DeadLetter& letter) {
   return line;
 }
 
-bool is_wanted(const DeadOptions& options, const DeadLetter& letter) {
+bool is_wanted(const bus::DeadFilter& filter, const DeadLetter& letter) {
   const auto matches = [&](const bus::TopicPattern& pattern) {
     return bus::topic_matches(pattern.view(), letter.topic);
   };
-  return letter.reason.find(options.reason) != std::string_view::npos &&
-         (options.topics.empty() || std::ranges::any_of(options.topics, matches));
+  return letter.reason.find(filter.reason) != std::string_view::npos &&
+         (filter.topics.empty() || std::ranges::any_of(filter.topics, matches));
 }
 
 /// What a group has to do.
@@ -155,6 +157,16 @@ struct Lag {
   std::optional<std::uint64_t> oldest = {};
   std::string since = {};
 };
+
+/// What the queue of a group's dead letters is called.
+std::string dead_name(const std::string& group) { return std::string(bus::dead_prefix) + group; }
+bool is_of_dead(const bus::GroupPosition& position) { return position.group().starts_with(bus::dead_prefix); }
+
+/// How many dead letters a group has.
+std::uint64_t dead_of(const Positions& positions, const std::vector<Lag>& lags, const std::string& group) {
+  const auto found = std::ranges::find(positions, dead_name(group), &bus::GroupPosition::group);
+  return found == positions.end() ? 0 : lags[static_cast<std::size_t>(found - positions.begin())].messages;
+}
 
 ordered_json to_json(const bus::GroupPosition& position) {
   auto patterns = ordered_json::array();
@@ -188,6 +200,15 @@ std::uint64_t begin_of(const bus::LogSnapshot& log, std::span<const bus::GroupPo
   return std::max(begin, log.first_offset());
 }
 
+void check_member(const std::string& group, bool is_broadcast, const std::string& member) {
+  if (is_broadcast && member.empty()) {
+    throw std::runtime_error("the group '" + group + "' is a broadcast: say which --member");
+  }
+  if (!is_broadcast && !member.empty()) {
+    throw std::runtime_error("the group '" + group + "' is no broadcast: its members have no names");
+  }
+}
+
 Positions positions_of(bus::LogSnapshot& log, const std::string& directory, const std::string& group) {
   Positions positions = all_positions(log, directory);
   std::erase_if(positions, [&](const bus::GroupPosition& one) { return one.group() != group; });
@@ -196,13 +217,7 @@ Positions positions_of(bus::LogSnapshot& log, const std::string& directory, cons
 
 const bus::GroupPosition& position_of(const Positions& positions, const std::string& group, const std::string& member) {
   if (positions.empty()) throw std::runtime_error("there is no group '" + group + "'");
-  const bool is_broadcast = positions.front().mode() == bus::GroupMode::broadcast;
-  if (is_broadcast && member.empty()) {
-    throw std::runtime_error("the group '" + group + "' is a broadcast: say which --member");
-  }
-  if (!is_broadcast && !member.empty()) {
-    throw std::runtime_error("the group '" + group + "' is no broadcast: its members have no names");
-  }
+  check_member(group, positions.front().mode() == bus::GroupMode::broadcast, member);
   const auto found = std::ranges::find(positions, member, &bus::GroupPosition::member);
   if (found == positions.end()) throw std::runtime_error("the group '" + group + "' has no member '" + member + "'");
   return *found;
@@ -231,6 +246,7 @@ Exit groups(const std::string& directory, bool json) {
   if (json) {
     auto list = ordered_json::array();
     for (const bus::GroupPosition& position : positions) {
+      if (is_of_dead(position)) continue;
       list.push_back(to_json(position));
       list.back()["floor"] = position.floor();
     }
@@ -238,6 +254,7 @@ Exit groups(const std::string& directory, bool json) {
   } else {
     std::vector<Row> rows{{"group", "member", "mode", "topics", "floor"}};
     for (const bus::GroupPosition& position : positions) {
+      if (is_of_dead(position)) continue;
       rows.push_back({printable(position.group()), shown(position.member()), std::string(mode_name(position.mode())),
                       patterns_of(position), std::to_string(position.floor())});
     }
@@ -264,17 +281,21 @@ Exit lag(const std::string& directory, bool json) {
   if (json) {
     auto list = ordered_json::array();
     for (std::size_t i = 0; i < positions.size(); ++i) {
+      if (is_of_dead(positions[i])) continue;
       list.push_back(to_json(positions[i]));
       list.back()["behind"] = lags[i].messages;
       list.back()["oldest"] = lags[i].oldest ? ordered_json(*lags[i].oldest) : ordered_json(nullptr);
       list.back()["since"] = lags[i].oldest ? ordered_json(lags[i].since) : ordered_json(nullptr);
+      list.back()["dead"] = dead_of(positions, lags, positions[i].group());
     }
     print(ordered_json{{"groups", std::move(list)}}.dump() + '\n');
   } else {
-    std::vector<Row> rows{{"group", "member", "behind", "oldest", "since"}};
+    std::vector<Row> rows{{"group", "member", "behind", "oldest", "since", "dead"}};
     for (std::size_t i = 0; i < positions.size(); ++i) {
+      if (is_of_dead(positions[i])) continue;
       rows.push_back({printable(positions[i].group()), shown(positions[i].member()), with_separators(lags[i].messages),
-                      lags[i].oldest ? std::to_string(*lags[i].oldest) : "-", shown(lags[i].since)});
+                      lags[i].oldest ? std::to_string(*lags[i].oldest) : "-", shown(lags[i].since),
+                      with_separators(dead_of(positions, lags, positions[i].group()))});
     }
     print_table(rows);
   }
@@ -283,33 +304,21 @@ Exit lag(const std::string& directory, bool json) {
 }
 
 Exit list_dead(const DeadOptions& options) {
-  const std::string topic = std::string(bus::dead_prefix) + options.group;
-  auto pattern = bus::TopicPattern::parse(topic);
+  const std::string name = dead_name(options.group);
   bus::LogSnapshot log = open_snapshot(options.directory);
-  const Positions positions = all_positions(log, options.directory);
-  const auto is_there = [&](const std::string& name) {
-    return std::ranges::find(positions, name, &bus::GroupPosition::group) != positions.end();
-  };
-  // The queue of those that were neither sent back nor dropped.
-  const auto queue = std::ranges::find(positions, topic, &bus::GroupPosition::group);
-  const bool has_queue = queue != positions.end();
-  bool is_known = has_queue || is_there(options.group);
-  bool has_gaps = false;
-  if (pattern) {
-    const std::uint64_t begin = std::max({options.first, log.first_offset(), has_queue ? queue->floor() : 0});
-    const std::uint64_t end = std::min(options.last, std::numeric_limits<std::uint64_t>::max() - 1) + 1;
-    RecordWalk walk(log, options.directory, {.from = bus::From::offset(begin), .patterns = {std::move(*pattern)}}, end);
-    while (const bus::RecordView* const record = walk.next()) {
-      is_known = true;
-      const DeadLetter letter(*record);
-      if ((has_queue && !queue->owes(*record)) || !is_wanted(options, letter)) continue;
-      print((options.json ? as_json(*record, to_json(letter)) : as_line(*record, letter)) + '\n');
-    }
-    has_gaps = walk.has_gaps();
+  const Positions queue = positions_of(log, options.directory, name);
+  if (queue.empty()) throw std::runtime_error("there is no group '" + options.group + "'");
+  const std::uint64_t begin = std::max(options.filter.first, begin_of(log, queue));
+  const std::uint64_t last = std::min(options.filter.last, std::numeric_limits<std::uint64_t>::max() - 1);
+  RecordWalk walk(log, options.directory, {.from = bus::From::offset(begin), .patterns = queue.front().patterns()},
+                  last + 1);
+  while (const bus::RecordView* const record = walk.next()) {
+    const DeadLetter letter(*record);
+    if (!queue.front().owes(*record) || !is_wanted(options.filter, letter)) continue;
+    print((options.json ? as_json(*record, to_json(letter)) : as_line(*record, letter)) + '\n');
   }
   flush();
-  if (!is_known) throw std::runtime_error("there is no group '" + options.group + "'");
-  return has_gaps ? incomplete : success;
+  return walk.has_gaps() ? incomplete : success;
 }
 
 }  // namespace busbar

@@ -9,7 +9,6 @@
 #include <bus/persistence/group.hpp>
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,10 +38,7 @@ Exit lag(const std::string& directory, bool json);
 struct DeadOptions {
   std::string directory;
   std::string group;
-  std::vector<bus::TopicPattern> topics = {};  ///< that they came from; none: all
-  std::string reason = {};  ///< text that is in the reason
-  std::uint64_t first = 0;  ///< the lowest offset of a dead letter
-  std::uint64_t last = std::numeric_limits<std::uint64_t>::max();
+  bus::DeadFilter filter = {};
   bool json = false;
 };
 
@@ -59,6 +55,9 @@ std::vector<bus::GroupPosition> positions_of(bus::LogSnapshot& log, const std::s
 /// no member is named.
 const bus::GroupPosition& position_of(const std::vector<bus::GroupPosition>& positions, const std::string& group,
                                       const std::string& member);
+
+/// Errors: throws std::runtime_error, if a broadcast is asked for without a member, or another group with one.
+void check_member(const std::string& group, bool is_broadcast, const std::string& member);
 
 /// Where to begin to read what they owe. What retention has taken in front of it need not have been theirs.
 std::uint64_t begin_of(const bus::LogSnapshot& log, std::span<const bus::GroupPosition> positions);

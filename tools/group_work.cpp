@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "group_work.hpp"
 
-#include "group_view.hpp"
 #include "input.hpp"
 #include "log_record.hpp"
 #include "log_writer.hpp"
@@ -15,7 +14,9 @@
 #include <chrono>
 #include <cstddef>
 #include <iterator>
+#include <optional>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 namespace busbar {
@@ -26,39 +27,59 @@ using Positions = std::vector<bus::GroupPosition>;
 /// A log that is there, open to write, and where a group of it stands.
 struct OpenGroup {
   OpenLog open;
-  Positions positions;
+  Positions positions;  // none: there is no such group
+  std::optional<std::uint64_t> dead_lag_bytes = bus::DeadLetterOptions().lag_bytes;
 };
 
 OpenGroup open_group(const std::string& directory, const std::string& group) {
   bus::LogSnapshot seen = open_snapshot(directory);  // a log is not made for what reads it
-  OpenLog open = open_to_write(directory, {.spare_segments = 0});
+  OpenGroup opened{.open = open_to_write(directory, {.spare_segments = 0}), .positions = {}};
   if (const auto error = seen.refresh()) throw_error("cannot read the log in", directory, error);
-  return {std::move(open), positions_of(seen, directory, group)};
+  opened.positions = positions_of(seen, directory, group);
+  const Positions dead = positions_of(seen, directory, std::string(bus::dead_prefix) + group);
+  if (!dead.empty()) opened.dead_lag_bytes = dead.front().lag_bytes();
+  return opened;
+}
+
+/// As the group is. What the log does not say of it is such that those who work in it lose nothing by this command.
+bus::GroupOptions options_of(const std::string& group, const OpenGroup& opened) {
+  constexpr std::size_t most_dead = 1'000'000;
+  bus::GroupOptions options{
+      .name = group,
+      .attempts = max_attempts,
+      .dead = {.most = most_dead, .full = bus::FullDeadLetters::hold, .lag_bytes = opened.dead_lag_bytes}};
+  if (opened.positions.empty()) return options;
+  const bus::GroupPosition& there = opened.positions.front();
+  options.mode = there.mode();
+  options.patterns = there.patterns();
+  options.lag_bytes = there.lag_bytes();
+  return options;
+}
+
+bus::Group open_as(OpenGroup& opened, const std::string& directory, const bus::GroupOptions& options) {
+  auto group = bus::Group::open(opened.open.log, options);
+  if (!group) throw_error("cannot open the group '" + options.name + "' in", directory, group.error());
+  return std::move(*group);
+}
+
+bus::Group open_existing(OpenGroup& opened, const std::string& directory, const std::string& group) {
+  if (opened.positions.empty()) throw std::runtime_error("there is no group '" + group + "'");
+  return open_as(opened, directory, options_of(group, opened));
 }
 
 /// The options of a group that is there, or those to make it with.
-bus::GroupOptions group_options(const WorkOptions& options, const Positions& positions) {
-  bus::GroupOptions made{.name = options.group,
-                         .mode = options.mode.value_or(bus::GroupMode::competing),
-                         .patterns = options.patterns,
-                         .start = options.start};
-  if (!positions.empty()) {
-    const bus::GroupPosition& there = positions.front();
-    const bool is_other = (options.mode && *options.mode != there.mode()) ||
-                          (!options.patterns.empty() && options.patterns != there.patterns());
-    if (is_other) {
-      throw std::runtime_error("the group '" + options.group + "' is there, of another mode or with other patterns");
-    }
-    made.mode = there.mode();
-    made.patterns = there.patterns();
+bus::GroupOptions group_options(const WorkOptions& options, const OpenGroup& opened) {
+  bus::GroupOptions made = options_of(options.group, opened);
+  if (opened.positions.empty()) {
+    made.mode = options.mode.value_or(bus::GroupMode::competing);
+    made.patterns = options.patterns;
+  } else if ((options.mode && *options.mode != made.mode) ||
+             (!options.patterns.empty() && options.patterns != made.patterns)) {
+    throw std::runtime_error("the group '" + options.group + "' is there, of another mode or with other patterns");
   }
-  const bool is_broadcast = made.mode == bus::GroupMode::broadcast;
-  if (is_broadcast && options.member.empty()) {
-    throw std::runtime_error("the group '" + options.group + "' is a broadcast: say which --member");
-  }
-  if (!is_broadcast && !options.member.empty()) {
-    throw std::runtime_error("the group '" + options.group + "' is no broadcast: its members have no names");
-  }
+  made.start = options.start;
+  made.attempts = options.attempts;
+  check_member(options.group, made.mode == bus::GroupMode::broadcast, options.member);
   return made;
 }
 
@@ -163,35 +184,48 @@ std::uint64_t owed_through(const FinishOptions& options, const Positions& positi
   return owed;
 }
 
+Exit take_dead(const DeadOptions& options,
+               bus::result<std::uint64_t> (bus::Group::*take)(const bus::DeadFilter&) noexcept, std::string_view key,
+               std::string_view done) {
+  OpenGroup opened = open_group(options.directory, options.group);
+  bus::Group group = open_existing(opened, options.directory, options.group);
+  const auto count = (group.*take)(options.filter);
+  if (!count) throw_error("cannot write to the log in", options.directory, count.error());
+  print(options.json ? "{\"" + std::string(key) + "\":" + std::to_string(*count) + "}\n"
+                     : std::string(done) + counted(*count, "dead letter") + '\n');
+  flush();
+  return close(opened.open, options.directory, success);
+}
+
 }  // namespace
 
 Exit work(const WorkOptions& options) {
   const Interrupt interrupt;
-  OpenGroup open = open_group(options.directory, options.group);
-  auto group = bus::Group::open(open.open.log, group_options(options, open.positions));
-  if (!group) throw_error("cannot open the group '" + options.group + "' in", options.directory, group.error());
-  auto member = group->join(
-      {.name = options.member, .in_flight_messages = most_held, .in_flight_bytes = std::uint64_t{64} << 20});
+  OpenGroup opened = open_group(options.directory, options.group);
+  bus::Group group = open_as(opened, options.directory, group_options(options, opened));
+  auto member =
+      group.join({.name = options.member, .in_flight_messages = most_held, .in_flight_bytes = std::uint64_t{64} << 20});
   if (!member) throw_error("cannot join the group '" + options.group + "' in", options.directory, member.error());
   const Exit status = Worker(std::move(*member), options, interrupt).run();
-  if (const auto error = group->sync()) throw_error("cannot sync the log in", options.directory, error);
-  return close(open.open, options.directory, status);
+  if (const auto error = group.sync()) throw_error("cannot sync the log in", options.directory, error);
+  return close(opened.open, options.directory, status);
 }
 
 Exit finish(const FinishOptions& options) {
-  auto [open, positions] = open_group(options.directory, options.group);
-  if (positions.empty()) throw std::runtime_error("there is no group '" + options.group + "'");
-  const std::uint64_t finished = owed_through(options, positions);
-  auto group = bus::Group::open(
-      open.log, {.name = options.group, .mode = positions.front().mode(), .patterns = positions.front().patterns()});
-  if (!group) throw_error("cannot open the group '" + options.group + "' in", options.directory, group.error());
-  bus::error_code error = group->finish_through(options.up_to);
-  if (!error) error = group->sync();
+  OpenGroup opened = open_group(options.directory, options.group);
+  bus::Group group = open_existing(opened, options.directory, options.group);
+  const std::uint64_t finished = owed_through(options, opened.positions);
+  bus::error_code error = group.finish_through(options.up_to);
+  if (!error) error = group.sync();
   if (error) throw_error("cannot write to the log in", options.directory, error);
   print(options.json ? "{\"finished\":" + std::to_string(finished) + "}\n"
                      : "finished " + counted(finished, "message") + '\n');
   flush();
-  return close(open, options.directory, success);
+  return close(opened.open, options.directory, success);
 }
+
+Exit redrive(const DeadOptions& options) { return take_dead(options, &bus::Group::redrive, "sent_back", "sent back "); }
+
+Exit drop_dead(const DeadOptions& options) { return take_dead(options, &bus::Group::drop_dead, "dropped", "dropped "); }
 
 }  // namespace busbar

@@ -197,6 +197,15 @@ TEST_F(GroupPositions, say_how_a_message_has_fared) {
   EXPECT_EQ(owed("workers"), (Offsets{0, 1})) << "it is delayed, and not finished";
 }
 
+TEST_F(GroupPositions, say_how_much_of_the_log_may_be_held_back) {
+  Group group = make({.name = "workers", .lag_bytes = 3 * segment_bytes});
+  Group other = make({.name = "other"});
+  ASSERT_FALSE(other.sync());
+  LogSnapshot seen = look();
+  EXPECT_EQ(find(seen, "workers")->lag_bytes(), 3 * segment_bytes);
+  EXPECT_EQ(find(seen, "other")->lag_bytes(), std::nullopt);
+}
+
 TEST_F(GroupPositions, go_on_over_segments) {
   append("work");
   const std::uint64_t stuck = append("work");

@@ -146,7 +146,9 @@ class GroupsTest(unittest.TestCase):
             self.assertIn("broken", self.succeed("dead", self.log, "list", "--group", "workers"))
             for arguments in (["pub", self.log, "x", "--topic", "a"], ["pub", self.log],
                               ["sub", self.log, "--group", "workers", "--ack"],
-                              ["ack-through", self.log, "--group", "workers", "--up-to", 9]):
+                              ["ack-through", self.log, "--group", "workers", "--up-to", 9],
+                              ["dead", self.log, "redrive", "--group", "workers"],
+                              ["dead", self.log, "drop", "--group", "workers", "--all"]):
                 result = run(*arguments)
                 self.assertEqual((result.returncode, result.stdout), (1, b""))
                 self.assertIn(ELSEWHERE, result.stderr)
@@ -185,7 +187,7 @@ class GroupsTest(unittest.TestCase):
                          [("all", 3, 0), ("others", 0, None), ("workers", 2, 1)])
         self.assertRegex(lags[0]["since"], r"^\d{4}-\d\d-\d\dT.*Z$")
         table = [line.split() for line in self.succeed("lag", self.log).splitlines()]
-        self.assertEqual(table[0], ["group", "member", "behind", "oldest", "since"])
+        self.assertEqual(table[0], ["group", "member", "behind", "oldest", "since", "dead"])
         self.assertEqual([row[:4] for row in table[1:]],
                          [["all", "one", "3", "0"], ["others", "-", "0", "-"], ["workers", "-", "2", "1"]])
         self.assertIn("other more.>", self.succeed("groups", self.log))
@@ -259,6 +261,45 @@ class GroupsTest(unittest.TestCase):
             with self.subTest(arguments):
                 self.assertEqual([letter["offset"] for letter in listed(*arguments)], offsets)
 
+    def test_dead_letters_are_sent_back_or_dropped(self):
+        self.pub("a", "b", topic="work.image")
+        self.pub("c", "d", topic="work.text")
+        self.make()
+        self.sub("--reject", "broken")
+        of_workers = ["--group", "workers"]
+
+        def listed():
+            output = self.succeed("dead", self.log, "list", *of_workers, "--json")
+            return [json.loads(line)["payload"] for line in output.splitlines()]
+
+        self.assertEqual(self.groups()[0]["dead"], 4)
+        self.assertEqual([one["group"] for one in self.groups("groups")], ["workers"], "their queue is none of its own")
+        self.assertEqual(self.succeed("dead", self.log, "redrive", *of_workers, "--reason", "too long"),
+                         "sent back 0 dead letters\n")
+        self.assertEqual(self.succeed("dead", self.log, "redrive", *of_workers, "--topic", "work.text", "--last", 6),
+                         "sent back 1 dead letter\n")
+        self.assertEqual(listed(), ["a", "b", "d"])
+        (message,) = map(json.loads, self.succeed("sub", self.log, *of_workers, "--ack").splitlines())
+        self.assertEqual((message["topic"], message["payload"], message["attempts"]), ("work.text", "c", 1))
+        self.assertNotIn("headers", message)
+        self.assertEqual(self.succeed("dead", self.log, "drop", *of_workers, "--first", 5, "--json"), '{"dropped":2}\n')
+        self.assertEqual(listed(), ["a"])
+        self.assertEqual((self.groups()[0]["behind"], self.groups()[0]["dead"]), (0, 1))
+        self.assertEqual(self.succeed("dead", self.log, "redrive", *of_workers, "--json"), '{"sent_back":1}\n')
+        self.sub("--reject", "broken again")
+        self.assertEqual(self.succeed("dead", self.log, "drop", *of_workers, "--all"), "dropped 1 dead letter\n")
+        self.assertEqual((listed(), self.groups()[0]["dead"]), ([], 0))
+
+    def test_a_message_dies_of_as_many_attempts_as_are_said(self):
+        self.pub("a")
+        self.make()
+        with Process("sub", self.log, "--group", "workers", "--nack", "--follow", "--max", 3) as sub:
+            self.assertEqual(len(sub.end()[1].splitlines()), 3)
+        self.assertEqual(self.groups()[0]["dead"], 0)
+        with Process("sub", self.log, "--group", "workers", "--nack", "--follow", "--max", 1, "--attempts", 4) as sub:
+            self.assertEqual(len(sub.end()[1].splitlines()), 1)
+        self.assertEqual((self.groups()[0]["behind"], self.groups()[0]["dead"]), (0, 1))
+
     def test_all_up_to_an_offset_is_finished(self):
         self.pub("a", "b", "c", "d")
         self.make()
@@ -319,7 +360,8 @@ class GroupsTest(unittest.TestCase):
         self.pub("a")
         self.fail_with("there is no group 'workers'", "sub", self.log, "--group", "workers")
         self.fail_with("there is no group 'workers'", "ack-through", self.log, "--group", "workers", "--up-to", 1)
-        self.fail_with("there is no group 'workers'", "dead", self.log, "list", "--group", "workers")
+        for command in (["list"], ["redrive"], ["drop", "--all"]):
+            self.fail_with("there is no group 'workers'", "dead", self.log, *command, "--group", "workers")
         self.assertEqual(self.behind(), {}, "none was made")
         self.make("--pattern", "work")
         workers = ["sub", self.log, "--group", "workers", "--ack"]
@@ -364,6 +406,10 @@ class GroupsTest(unittest.TestCase):
             ["dead", self.log, "list", *of_workers, "--first", -1],
             ["dead", self.log, "list", *of_workers, "--topic", "a..b"],
             ["dead", self.log, "what", *of_workers],
+            ["dead", self.log, "drop", *of_workers],
+            ["dead", self.log, "drop", *of_workers, "--all", "--last", 3],
+            ["sub", self.log, *of_workers, "--nack", "--attempts", 0],
+            ["sub", self.log, *of_workers, "--nack", "--attempts", 256],
         ]
         for arguments in wrong:
             with self.subTest(arguments):
@@ -391,9 +437,10 @@ class GroupsTest(unittest.TestCase):
             text = self.succeed(command, "--help")
             self.assertRegex(text, rf"Example.*:\n  busbar {command} ")
             self.assertIn("--json", text)
-        text = self.succeed("dead", self.log, "list", "--help")
-        self.assertRegex(text, r"Example.*:\n  busbar dead /tmp/jobs list ")
-        self.assertIn("--json", text)
+        for command in ("list", "redrive", "drop"):
+            text = self.succeed("dead", self.log, command, "--help")
+            self.assertRegex(text, rf"Example.*:\n  busbar dead /tmp/jobs {command} ")
+            self.assertIn("--json", text)
 
 
 if __name__ == "__main__":

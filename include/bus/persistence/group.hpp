@@ -15,18 +15,16 @@
 //
 // At least once  A message is leased to one member at a time, and leased again until it is acked, rejected, expired, or
 //                out of attempts. A lease that is dropped without an outcome, as by an exception, is a nack.
-// Durable        What became of messages is written into the log's own commits: an ack is durable with the next of
-// them,
-//                at the latest after `LogOptions::sync_every`, and at once after `Group::sync`. Between an ack and that
-//                a crash has the message delivered again. A second attempt is not made before it is durable that it is
+// Durable        What became of messages is written into the log's own commits: an ack is durable with the next one, at
+//                the latest after `LogOptions::sync_every`, and at once after `Group::sync`. Between an ack and that a
+//                crash has the message delivered again. A second attempt is not made before it is durable that it is
 //                one, so that a message that brings the process down runs out of attempts too.
 // Order          Competing members: none; messages of each principal come about as they were sent. Key-ordered: the
 //                messages with one key are with one member at a time, in order, different keys in parallel.
 // Fair           Members are served from the principals by deficit round robin over bytes, as routes are, among the
 //                messages that have been read ahead.
 // Time           Leases and delays run by the steady clock; a delay outlives the process by the wall, and is never
-// longer
-//                than what was asked for.
+//                longer than what was asked for.
 // Threads        All functions from any thread, but those of one Lease.
 // Lifetime       These objects may outlive the log, and do nothing then. No call may be under way when it is destroyed
 //                or opened again: `Log::close` wakes those who wait.
@@ -283,8 +281,8 @@ class Group {
   // --- Dead letters ---
 
   /// The group's dead letters as a group of their own, with the dead letter as the message: to be acked by who has
-  /// dealt with it. One that is rejected, or fails 255 times, is gone. Errors: as `open`; invalid_argument, of a group
-  /// that is one itself.
+  /// dealt with it. One that is rejected, or fails 255 times, is gone.
+  /// Errors: as `open`; invalid_argument, of a group that is one itself.
   result<Group> dead_letters() noexcept;
 
   /// Sends dead letters back: each is appended once more as the message that it was, by which the dead letter is
@@ -313,6 +311,8 @@ class GroupPosition {
   const std::string& member() const noexcept;  ///< in broadcast mode; else empty
   GroupMode mode() const noexcept;
   const std::vector<TopicPattern>& patterns() const noexcept;  ///< none: all topics
+
+  std::optional<std::uint64_t> lag_bytes() const noexcept;  ///< as `GroupOptions::lag_bytes`
 
   /// Nothing in front of this offset is owed.
   std::uint64_t floor() const noexcept;

@@ -432,9 +432,9 @@ class LogSnapshot {
   LossReport losses() const;
 
   /// With <bus/persistence/group.hpp>: where groups stand by what is known to be committed, in the order of their
-  /// names. The dead letters of each stand there too, as a group named `dead_prefix` and its name. Cost: reads about as
-  /// much as one segment has, or all of it after damage. Errors: those of the storage; resource_unavailable_try_again,
-  /// if segments go faster than they can be read;
+  /// names. The dead letters of each stand there too, as a group named `dead_prefix` and its name.
+  /// Cost: reads about as much as one segment has, or all of it after damage.
+  /// Errors: those of the storage; resource_unavailable_try_again, if segments go faster than they can be read;
   ///         out_of_memory.
   result<std::vector<GroupPosition>> groups() noexcept;
 

@@ -92,8 +92,8 @@ struct LogOptions {
   /// that would take more, and readers are refused that would.
   std::optional<std::size_t> memory_bytes = {};
 
-  /// Told what the opening, a reader or a scrub found missing for the first time. Called in the thread that found it, or
-  /// if a group did, in one of the log's; never under a lock. Must not throw.
+  /// Told what the opening, a reader or a scrub found missing for the first time. Called in the thread that found it,
+  /// or if a group did, in one of the log's; never under a lock. Must not throw.
   std::function<void(const LogLoss&)> on_loss = {};
 
   /// Must outlive the log.
