@@ -11,13 +11,9 @@
 namespace bus {
 namespace {
 
-bool is_dead_topic(std::string_view topic) noexcept { return topic.starts_with(dead_prefix); }
-
-/// Dead letters are for who asks for them by name.
 bool wants(const std::vector<TopicPattern>& patterns, std::string_view topic) noexcept {
   const auto matches = [&](const TopicPattern& pattern) { return topic_matches(pattern.view(), topic); };
-  const auto asks_for_dead = [](const TopicPattern& pattern) { return is_dead_topic(pattern.view()); };
-  if (is_dead_topic(topic) && std::ranges::none_of(patterns, asks_for_dead)) return false;
+  if (detail::is_dead_topic(topic) && !detail::asks_for_dead_letters(patterns)) return false;
   return patterns.empty() || std::ranges::any_of(patterns, matches);
 }
 

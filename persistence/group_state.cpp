@@ -69,6 +69,10 @@ std::uint64_t OffsetSet::count(std::uint64_t begin, std::uint64_t end) const noe
 
 // --- Queues. ---
 
+bool is_dead_topic(std::string_view topic) noexcept { return topic.starts_with(dead_prefix); }
+bool asks_for_dead_letters(const std::vector<TopicPattern>& patterns) noexcept {
+  return std::ranges::any_of(patterns, [](const TopicPattern& pattern) { return is_dead_topic(pattern.view()); });
+}
 bool has_dead_letters(const QueueSpec& spec) noexcept { return spec.group.starts_with(dead_prefix); }
 
 void come_to(QueueState& queue, std::uint64_t next) noexcept {

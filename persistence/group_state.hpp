@@ -74,6 +74,10 @@ struct QueueState {
   friend bool operator==(const QueueState&, const QueueState&) = default;
 };
 
+bool is_dead_topic(std::string_view topic) noexcept;
+/// Dead letters are read by who asks for them by name: whoever else reads all topics would get its own back.
+bool asks_for_dead_letters(const std::vector<TopicPattern>& patterns) noexcept;
+
 /// Whether it is the queue of a group's dead letters. What it owes is told to it, and not found by reading: all else in
 /// front of `next` was never for it.
 bool has_dead_letters(const QueueSpec& spec) noexcept;

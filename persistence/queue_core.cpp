@@ -68,13 +68,6 @@ Principal principal_of(const RecordView& record) {
   return principal ? std::move(*principal) : Principal();  // the log took none that is not one
 }
 
-bool is_dead_topic(std::string_view topic) noexcept { return topic.starts_with(dead_prefix); }
-
-/// Dead letters are read by who asks for them by name.
-bool reads_dead(const std::vector<TopicPattern>& patterns) noexcept {
-  return std::ranges::any_of(patterns, [](const TopicPattern& pattern) { return is_dead_topic(pattern.view()); });
-}
-
 std::int64_t plus(std::int64_t a, std::int64_t b) noexcept {
   std::int64_t sum = 0;
   if (!__builtin_add_overflow(a, b, &sum)) return sum;
@@ -130,7 +123,7 @@ QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state
       waits_(log.queue_waits()),
       table_(rules_of(options)),
       state_(std::move(state)),
-      reads_dead_(reads_dead(state_.spec.patterns)),
+      reads_dead_(asks_for_dead_letters(state_.spec.patterns)),
       read_before_(state_.next),
       may_have_been_out_(state_.in_use ? log.segments().committed() : 0) {
   if (!has_dead_letters()) return;

@@ -394,6 +394,40 @@ class Simulation {
         must(!(fate.acked_for_good && buried), "a message was acked, and is a dead letter");
       }
     }
+    send_back(dead);
+  }
+
+  /// Each dead letter becomes a message again, once, though the power goes meanwhile.
+  void send_back(const std::map<std::string, std::multiset<std::string>>& dead) {
+    const auto messages = [this] {
+      std::map<std::string, std::size_t> count;
+      const auto reader = detail::ReaderCore::make(*core_, {.patterns = {"work"}}).value();
+      for (auto found = reader->next(); found->outcome() != ReadOutcome::end; found = reader->next()) {
+        if (found->outcome() == ReadOutcome::record) ++count[std::string(reader->record().text())];
+      }
+      return count;
+    };
+    const auto send_all = [this] {
+      bool all = true;
+      for (Worker& worker : workers_) {
+        const auto letters = core_->groups()->open_dead(worker.options);
+        all = all && letters && (*letters)->take_dead({}, true);
+      }
+      return all;
+    };
+    auto expected = messages();
+    for (const auto& [topic, letters] : dead) {
+      for (const std::string& text : letters) ++expected[text];
+    }
+    disk_.power_off_after(random_() % 200);
+    (void)send_all();
+    for (Worker& worker : workers_) worker.queue.reset();
+    core_.reset();
+    disk_.crash({.tear_sectors = chance(2), .stale_sectors = chance(2)});
+    must(open(), "LOG-5: it opens on a healthy disk");
+    clock_.advance(60 * second);
+    must(send_all(), "dead letters cannot be sent back on a healthy disk");
+    must(messages() == expected, "a dead letter that was sent back is lost or doubled");
   }
 
   std::mt19937_64 random_;
