@@ -265,8 +265,8 @@ void GroupItems::limited(std::uint32_t queue, std::uint64_t lag_bytes) {
   last_done_ = 0;
 }
 
-void GroupItems::clear() noexcept {
-  bytes_.clear();
+void GroupItems::cut_to(std::size_t bytes) noexcept {
+  bytes_.erase(bytes_.begin() + static_cast<std::ptrdiff_t>(bytes), bytes_.end());
   last_done_ = 0;
 }
 

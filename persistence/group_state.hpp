@@ -118,7 +118,9 @@ class GroupItems {
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   bool empty() const noexcept { return bytes_.empty(); }
-  void clear() noexcept;
+  void clear() noexcept { cut_to(0); }
+  /// Takes away what was put behind its first so many bytes.
+  void cut_to(std::size_t bytes) noexcept;
 
  private:
   std::vector<std::byte> bytes_;

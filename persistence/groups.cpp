@@ -18,21 +18,28 @@ constexpr std::size_t snapshot_frame_bytes = max_control_bytes;
 
 error_code invalid() noexcept { return {boost::system::errc::invalid_argument, boost::system::system_category()}; }
 
+constexpr std::size_t max_patterns_bytes = std::size_t{8} << 10;
+
+std::size_t bytes_of(const std::vector<TopicPattern>& patterns) noexcept {
+  std::size_t bytes = 0;
+  for (const TopicPattern& pattern : patterns) bytes += 1 + pattern.view().size();
+  return bytes;
+}
+
 bool is_sound(const GroupOptions& options) noexcept {
   const auto positive = [](std::chrono::nanoseconds time) {
     return time > std::chrono::nanoseconds(0) && time <= std::chrono::hours(24 * 20);
   };
   return positive(options.visibility) && positive(options.ceiling) && options.attempts != 0 &&
-         options.read_ahead != 0 && options.quantum_bytes != 0 &&
+         options.read_ahead != 0 && options.quantum_bytes != 0 && bytes_of(options.patterns) <= max_patterns_bytes &&
          std::ranges::all_of(options.backoff, [&](auto step) { return step == step.zero() || positive(step); }) &&
          name_fault(options.name, limits::max_name_bytes).empty() && !options.name.empty() &&
          !options.name.starts_with(dead_prefix) && options.dead.most != 0 &&
          Topic::parse(std::string(dead_prefix) + options.name).has_value();
 }
 
-/// How the queue of a group's dead letters is opened. All of them fit into what is read ahead.
+/// How the queue of a group's dead letters is opened. It reads ahead as many as there are.
 GroupOptions dead_options(const GroupOptions& options) {
-  constexpr std::size_t more = 1024;  // that may come while the oldest are dropped
   const std::string name = std::string(dead_prefix) + options.name;
   return {.name = name,
           .patterns = {TopicPattern::parse(name).value()},
@@ -40,7 +47,7 @@ GroupOptions dead_options(const GroupOptions& options) {
           .ceiling = options.ceiling,
           .attempts = std::numeric_limits<std::uint8_t>::max(),
           .backoff = options.backoff,
-          .read_ahead = options.dead.most + more,
+          .read_ahead = std::numeric_limits<std::uint32_t>::max(),
           .read_ahead_bytes = std::size_t{1} << 20,
           .quantum_bytes = options.quantum_bytes,
           .weights = options.weights,
@@ -108,7 +115,10 @@ result<std::shared_ptr<QueueCore>> Groups::open_locked(Wanted wanted, const Grou
       if (!number) return number.error();
       queue.lag_bytes = wanted.lag_bytes;
     }
-    return live_.emplace(id, std::make_shared<QueueCore>(*log_, options, queue, std::move(dead))).first->second;
+    const auto live =
+        live_.emplace(id, std::make_shared<QueueCore>(*log_, options, queue, std::move(dead))).first->second;
+    live->drop_letters();
+    return live;
   }
   spec.id = state_.next_id;
   spec.begin = wanted.start == GroupStart::oldest ? log_->segments().first_offset() : log_->segments().committed();
@@ -145,7 +155,10 @@ error_code Groups::remove(std::string_view group) {
     }
     const std::uint32_t id = one->first;
     const auto number = log_->post_items([&](GroupItems& items) { items.deleted(id); });
-    if (!number) return number.error();
+    if (!number) {
+      log_->wake_readers();
+      return number.error();
+    }
     if (const auto live = live_.find(id); live != live_.end()) {
       live->second->close();
       live_.erase(live);
@@ -198,6 +211,7 @@ std::optional<std::uint64_t> Groups::owed_from() const noexcept {
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr) return 0;  // it is ending: nobody can say any more
   std::optional<std::uint64_t> from;
+  const std::uint64_t first = log_->segments().first_offset();
   const auto note = [&](std::uint64_t floor, const QueueState& queue) {
     if (queue.lag_bytes != 0) floor = std::max(floor, log_->segments().offset_within(queue.lag_bytes));
     from = std::min(from.value_or(floor), floor);
@@ -205,8 +219,8 @@ std::optional<std::uint64_t> Groups::owed_from() const noexcept {
   for (const auto& [id, queue] : state_.queues) {
     if (const auto live = live_.find(id); live != live_.end()) {
       note(live->second->floor(), queue);
-    } else if (!queue.open.empty()) {
-      note(std::min(queue.next, queue.open.begin()->first), queue);
+    } else if (const auto open = queue.open.lower_bound(first); open != queue.open.end()) {
+      note(open->first, queue);
     } else if (!has_dead_letters(queue.spec)) {
       note(queue.next, queue);
     }

@@ -51,9 +51,10 @@ bool ItemQueue::give_back() noexcept try {
 }
 
 void ItemQueue::refuse() noexcept {
+  // In this order: who asks in between has raised what is wanted, or is told.
   std::uint64_t wanted = wanted_.load(std::memory_order_seq_cst);
-  refusals_.fetch_add(1, std::memory_order_seq_cst);  // in front of CELL-CHECK
   (void)wanted_.compare_exchange_strong(wanted, synced(), std::memory_order_seq_cst);
+  refusals_.fetch_add(1, std::memory_order_seq_cst);  // in front of CELL-CHECK
   waiters_.wake(0, 1);
 }
 

@@ -4,6 +4,7 @@
 // takes some of these with each batch of records.
 #pragma once
 
+#include "persistence/format.hpp"
 #include "persistence/group_state.hpp"
 #include "persistence/log_engine.hpp"
 #include "persistence/thread_bed.hpp"
@@ -24,13 +25,21 @@ class ItemQueue {
  public:
   // --- Threads: any. ---
 
-  /// `add` is called with the `GroupItems`, one caller at a time. Returns: its number.
+  /// `add` is called with the `GroupItems`, one caller at a time, and puts no more into it than `most_at_once`.
+  /// Returns: its number.
   /// Errors: throws std::bad_alloc, and what `add` throws.
   template <class Add>
   std::uint64_t post(Add&& add) {
     const std::lock_guard lock(mutex_);
-    if (frames_.empty() || frames_.back().items.bytes().size() >= full_bytes) frames_.emplace_back();
-    add(frames_.back().items);
+    if (frames_.empty() || frames_.back().items.bytes().size() >= full_bytes) frames_.push_back({.last = posted_});
+    GroupItems& items = frames_.back().items;
+    const std::size_t before = items.bytes().size();
+    try {
+      add(items);
+    } catch (...) {
+      items.cut_to(before);  // all of them, or none
+      throw;
+    }
     frames_.back().last = ++posted_;
     pending_.store(true, std::memory_order_seq_cst);  // sync ITEMS-DUE
     return posted_;
@@ -63,7 +72,7 @@ class ItemQueue {
 
   // --- Of whoever has the turn. ---
 
-  /// Frames for one commit, none longer than a control may be. They stay until the batch is ended or given back.
+  /// Frames for one commit. They stay until the batch is ended or given back.
   /// Errors: throws std::bad_alloc.
   std::span<const LogControl> gather();
   std::span<const LogControl> batch() const noexcept { return controls_; }
@@ -76,13 +85,17 @@ class ItemQueue {
   /// The batch was written; if so, all that was written is synced now.
   void end(bool is_synced) noexcept;
 
+  /// Bytes of one post: so what is gathered finds room in any segment, beside the records of a batch.
+  static constexpr std::size_t most_at_once = std::size_t{12} << 10;
+
  private:
   static constexpr std::size_t frames_at_once = 4;
   static constexpr std::size_t full_bytes = std::size_t{16} << 10;
+  static_assert(frames_at_once * (full_bytes + most_at_once) <= min_segment_bytes / 2);
 
   struct Frame {
-    GroupItems items;
-    std::uint64_t last = 0;  // number of what was posted last into it
+    GroupItems items = {};
+    std::uint64_t last = 0;  // number of what was posted last, into it or in front of it
   };
   std::uint64_t synced() const noexcept { return synced_.load(std::memory_order_seq_cst); }
 

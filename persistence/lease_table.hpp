@@ -162,6 +162,8 @@ class LeaseTable {
 
   // --- Where it stands. ---
 
+  bool has(std::uint64_t offset) const noexcept { return find(offset) != none; }
+
   /// The lowest offset that is not finished. Returns: nothing if all are.
   std::optional<std::uint64_t> floor() const noexcept;
   std::size_t size() const noexcept { return size_; }

@@ -4,6 +4,7 @@
 #include "persistence/log_core.hpp"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <limits>
 #include <new>
@@ -15,22 +16,32 @@ namespace bus::detail {
 class QueueCore::Burial final : public Completion {
  public:
   Burial(std::shared_ptr<QueueCore> queue, std::uint64_t offset, std::string_view reason)
-      : queue_(std::move(queue)), offset_(offset), reason_(reason) {}
+      : queue_(std::move(queue)), offset_(offset), reason_(reason) {
+    letter_.insert(0);
+  }
   void complete(error_code error, std::uint64_t letter) noexcept override {
     std::unique_ptr<Burial> self(this);
     queue_->buried(offset_, error, std::move(reason_));
-    if (!error) queue_->dead_->learn(letter);
+    if (!error) {
+      queue_->dead_->learn(letter, letter_.extract(letter_.begin()));
+    } else {
+      queue_->dead_->forget_coming();
+    }
   }
 
  private:
   const std::shared_ptr<QueueCore> queue_;
   const std::uint64_t offset_;
   std::string reason_;
+  Letters letter_;
 };
 
 namespace {
 
 constexpr std::size_t reader_block_bytes = std::size_t{64} << 10;
+constexpr std::size_t read_at_once = 1024;  // messages, under one hold of the lock, if there is something to give
+constexpr std::size_t ranges_at_once = 256;  // in one post
+static_assert(ranges_at_once * 24 <= ItemQueue::most_at_once);
 constexpr std::size_t most_views = 4096;
 constexpr std::uint64_t worth_a_seek = 4096;  // records
 constexpr std::int64_t bury_again_ns = 100'000'000;
@@ -214,10 +225,12 @@ error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch
   take_back_late(now);
   // What is passed over makes room for more.
   for (std::uint64_t finished = 0; batch.taken.empty();) {
-    if (const error_code error = read_ahead(now)) return error;
+    bool more = false;
+    if (const error_code error = read_ahead(now, most, more)) return error;
     if (const error_code error = take(member, most, now, batch)) return error;
     bury_rest();
-    if (std::exchange(finished, stats_.expired + stats_.missed) == stats_.expired + stats_.missed) break;
+    const std::uint64_t before = std::exchange(finished, stats_.expired + stats_.missed);
+    if (!more && finished == before) break;
   }
   batch.missed = std::exchange(missed_untold_, 0);
   // With no room for more, what is committed is no news.
@@ -266,6 +279,7 @@ void QueueCore::take_back_late(std::int64_t now) {
 /// What could not be sent to the dead letters when it died.
 void QueueCore::bury_rest() {
   if (dead_unlisted_ && burials_ == 0) list_dead();
+  if (unburied_.empty() || (dead_ != nullptr && !dead_->has_room())) return;
   for (auto one = unburied_.begin(); one != unburied_.end();) {
     const auto record = read(one->first);
     if (!record) return;
@@ -287,8 +301,14 @@ void QueueCore::list_dead() {
 // --- Reading ahead. ---
 
 error_code QueueCore::begin_reading() {
-  // What retention has dropped in front of it was never for it.
-  if (has_dead_letters()) come_to(state_, log_->segments().first_offset());
+  if (has_dead_letters()) {
+    // All it owes is known up to the last of them, and what is gone by now was never for it.
+    for (const std::uint64_t letter : letters_) {
+      if (!table_.has(letter)) state_.open.try_emplace(letter);
+    }
+    if (!letters_.empty()) come_to(state_, *letters_.rbegin() + 1);
+    come_to(state_, log_->segments().first_offset());
+  }
   std::uint64_t begin = state_.next;
   if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);
   auto reader = ReaderCore::make(
@@ -298,11 +318,15 @@ error_code QueueCore::begin_reading() {
   return {};
 }
 
-error_code QueueCore::read_ahead(std::int64_t now) try {
+/// Returns in `more` whether there is more to read, and room for it.
+error_code QueueCore::read_ahead(std::int64_t now, std::size_t most, bool& more) try {
   if (reader_ == nullptr) {
     if (const error_code error = begin_reading()) return error;
   }
-  while (table_.size() < window_) {
+  more = false;
+  for (std::size_t read = 0; table_.size() < window_; ++read) {
+    more = read >= std::max(read_at_once, most) && table_.ready() != 0;
+    if (more) return {};
     // Where much is finished that lies in front of `next`, it is passed over.
     const std::uint64_t at = reader_->offset();
     if (at < state_.next) {
@@ -336,7 +360,9 @@ void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
   const auto last = state_.open.lower_bound(end);
   std::uint64_t owed = static_cast<std::uint64_t>(std::distance(first, last));
   state_.open.erase(first, last);
-  if (const std::uint64_t fresh = std::max(begin, state_.next); fresh < end) {
+  if (has_dead_letters()) {
+    owed = static_cast<std::uint64_t>(std::distance(letters_.lower_bound(begin), letters_.lower_bound(end)));
+  } else if (const std::uint64_t fresh = std::max(begin, state_.next); fresh < end) {
     owed += end - fresh - state_.done.count(fresh, end);
     state_.ahead.erase(state_.ahead.lower_bound(fresh), state_.ahead.lower_bound(end));
   }
@@ -397,15 +423,21 @@ void QueueCore::give_up_before(std::uint64_t offset) noexcept try {
     read_past(offset);
   }
   last_finished_ = std::max(last_finished_, offset - 1);
-  (void)post([&](GroupItems& items) {
-    std::uint64_t begin = 0;
-    table_.for_each([&](const Owed& owed) {
-      if (owed.offset >= offset) return;
-      if (begin < owed.offset) items.done(state_.spec.id, begin, owed.offset);
-      begin = owed.offset + 1;
-    });
-    if (begin < offset) items.done(state_.spec.id, begin, offset);
+  // All but what is in the table still.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> done(1);
+  table_.for_each([&](const Owed& owed) {
+    if (owed.offset >= offset) return;
+    done.back().second = owed.offset;
+    done.emplace_back(owed.offset + 1, 0);
   });
+  done.back().second = offset;
+  std::erase_if(done, [](const auto& range) { return range.first >= range.second; });
+  for (std::size_t begin = 0; begin < done.size(); begin += ranges_at_once) {
+    const auto part = std::span(done).subspan(begin, std::min(ranges_at_once, done.size() - begin));
+    (void)post([&](GroupItems& items) {
+      for (const auto& [from, to] : part) items.done(state_.spec.id, from, to);
+    });
+  }
   made_ready();
 } catch (const std::bad_alloc&) {
   // Who reads there, or asks for one of them, finds that it is gone.
@@ -512,12 +544,20 @@ error_code QueueCore::take_one(LeaseTable::Take took, const LeaseTable::Taken& t
     unburied_[offset] = "out of attempts";
     return {};
   }
-  auto record = read(offset);
-  if (!record || !*record) {
-    if (!record) {
-      (void)table_.release(taken.lease, now_ns());
-      return record.error();
+  auto record = [&] {
+    try {
+      batch.taken.reserve(batch.taken.size() + 1);
+      batch.records.reserve(batch.records.size() + 1);
+      return read(offset);
+    } catch (const std::bad_alloc&) {
+      return result<std::optional<RecordView>>(make_error_code(errc::out_of_memory));
     }
+  }();
+  if (!record) {
+    (void)table_.release(taken.lease, now_ns());
+    return record.error();
+  }
+  if (!*record) {
     miss(offset);
     return {};
   }
@@ -633,36 +673,42 @@ bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::stri
     forget(dead.offset());
     return true;
   }
-  if (!dead_->has_room()) return false;
   const std::string attempts = std::to_string(progress.attempts);
   const std::string offset = std::to_string(dead.offset());
-  std::vector<Header> headers{{dead_reason_header, cut(reason)},
-                              {dead_attempts_header, attempts},
-                              {dead_first_error_header, progress.first_error},
-                              {dead_last_error_header, progress.last_error},
-                              {dead_offset_header, offset},
-                              {dead_topic_header, dead.topic()}};
-  const std::size_t own = headers.size();
+  std::array<Header, 7> own{{{dead_reason_header, cut(reason)},
+                             {dead_attempts_header, attempts},
+                             {dead_first_error_header, progress.first_error},
+                             {dead_last_error_header, progress.last_error},
+                             {dead_offset_header, offset},
+                             {dead_topic_header, dead.topic()},
+                             {dead_cut_header, {}}}};
+  std::vector<Header> headers(own.begin(), own.end() - 1);
   dead.for_each_header([&](const Header& header) { headers.push_back(header); });
   Record record = copy_of(dead, Topic::parse(std::string(dead_prefix) + state_.spec.group).value(), headers);
   const Settles settles{.queue = state_.spec.id, .offset = dead.offset()};
   auto burial = std::make_unique<Burial>(shared_from_this(), dead.offset(), cut(reason));
+  if (!dead_->expect()) return false;
   const auto send = [&] {
     return log_->hand_over({&record, 1}, Durability::synced, false, nullptr, burial.get(), settles);
   };
   auto ticket = send();
-  if (!ticket && ticket.error() != errc::overloaded) {  // its headers leave no room for these
-    headers.resize(own);
-    headers.push_back({dead_cut_header, "headers"});
-    record.headers = headers;
+  const auto is_too_long = [&] {
+    return !ticket && (ticket.error() == errc::payload_too_large || ticket.error() == errc::name_invalid);
+  };
+  if (is_too_long()) {  // its headers leave no room for these
+    own.back().value = "headers";
+    record.headers = own;
     ticket = send();
   }
-  if (!ticket && ticket.error() == errc::payload_too_large) {  // nor does its payload
-    headers.back().value = "payload";
+  if (is_too_long()) {  // nor does its payload
+    own.back().value = "payload";
     record.payload = {};
     ticket = send();
   }
-  if (!ticket) return false;
+  if (!ticket) {
+    dead_->forget_coming();
+    return false;
+  }
   (void)burial.release();
   ++burials_;
   return true;
@@ -677,7 +723,7 @@ void QueueCore::buried(std::uint64_t offset, error_code error, std::string reaso
     (void)table_.finish(offset);
     tried_.erase(offset);
     last_finished_ = std::max(last_finished_, offset);
-  } else {
+  } else if (table_.has(offset)) {
     try {
       unburied_[offset] = std::move(reason);
     } catch (const std::bad_alloc&) {
@@ -858,7 +904,11 @@ QueueState QueueCore::state() const {
 
 Progress QueueCore::progress_of(const Owed& owed) const {
   Progress progress;
-  if (const auto tried = tried_.find(owed.offset); tried != tried_.end()) progress = tried->second.progress;
+  if (const auto tried = tried_.find(owed.offset); tried != tried_.end()) {
+    progress = tried->second.progress;
+    // What an item has said already counts, though the lease came back uncounted since: it is not said again.
+    if (tried->second.item != 0) return progress;
+  }
   progress.attempts = owed.attempts;
   return progress;
 }
@@ -870,7 +920,8 @@ std::uint64_t QueueCore::floor() const noexcept {
 
 std::uint64_t QueueCore::floor_locked() const noexcept {
   if (has_dead_letters() && log_ != nullptr) {
-    return letters_.empty() ? log_->segments().committed() : *letters_.begin();
+    const auto letter = letters_.lower_bound(log_->segments().first_offset());
+    return letter == letters_.end() ? log_->segments().committed() : *letter;
   }
   std::uint64_t floor = state_.next;
   if (!state_.open.empty()) floor = std::min(floor, state_.open.begin()->first);

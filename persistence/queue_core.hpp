@@ -75,10 +75,16 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
 
   // --- Of a queue of dead letters. ---
 
-  /// There is one more, which is committed.
-  void learn(std::uint64_t offset) noexcept;
-  /// Whether one more may come.
+  using Letters = std::set<std::uint64_t>;
+
+  /// One more is on its way: `learn` or `forget_coming` follows. Returns: false if there is no room for it.
+  bool expect() noexcept;
   bool has_room() const noexcept;
+  /// It is committed. `letter` is of a set, with any value: so it is noted, whatever memory there is.
+  void learn(std::uint64_t offset, Letters::node_type letter) noexcept;
+  void forget_coming() noexcept;
+  /// The oldest, if there are more than may be.
+  void drop_letters() noexcept;
   std::uint64_t letters() const noexcept;
   /// Errors: as `Group::redrive`.
   result<std::uint64_t> take_dead(const DeadFilter& filter, bool send_back) noexcept;
@@ -144,6 +150,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   };
 
   bool has_dead_letters() const noexcept { return dead_ == nullptr; }
+  bool has_room_locked() const noexcept;
+  void drop_letters_locked() noexcept;
   void drop_letter(std::uint64_t offset);
   void finish_sent(std::uint64_t offset) noexcept;
   void read_past(std::uint64_t end);
@@ -154,7 +162,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void bury_rest();
   void list_dead();
   void pass_over(std::uint64_t begin, std::uint64_t end);
-  error_code read_ahead(std::int64_t now_ns);
+  error_code read_ahead(std::int64_t now_ns, std::size_t most, bool& more);
   error_code begin_reading();
   void add(const RecordView& record, std::int64_t now_ns);
   void keep(const RecordView& record) noexcept;
@@ -193,7 +201,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   std::unique_ptr<ReaderCore> again_;   // reads what is not kept any more
   boost::unordered_flat_map<std::uint64_t, RecordView> views_;  // of messages in the table
   std::size_t view_bytes_ = 0;
-  std::set<std::uint64_t> letters_;  // that are not finished, of a queue of dead letters
+  Letters letters_;  // that are not finished, of a queue of dead letters
+  std::size_t coming_ = 0;  // of these
   std::map<std::uint64_t, Tried> tried_;  // of messages in the table that failed
   std::vector<std::uint64_t> acked_;            // by one call
   std::map<std::uint64_t, std::string> unburied_;  // dead, and not sent to the dead letters yet: why

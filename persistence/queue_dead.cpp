@@ -47,24 +47,50 @@ std::uint64_t QueueCore::letters() const noexcept {
   return letters_.size();
 }
 
-bool QueueCore::has_room() const noexcept {
-  const std::lock_guard lock(mutex_);
-  return dead_rules_.full != FullDeadLetters::hold || letters_.size() < dead_rules_.most;
+bool QueueCore::has_room_locked() const noexcept {
+  return dead_rules_.full != FullDeadLetters::hold || letters_.size() + coming_ < dead_rules_.most;
 }
 
-void QueueCore::learn(std::uint64_t offset) noexcept try {
+bool QueueCore::has_room() const noexcept {
   const std::lock_guard lock(mutex_);
-  if (log_ == nullptr) return;
+  return has_room_locked();
+}
+
+bool QueueCore::expect() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!has_room_locked()) return false;
+  ++coming_;
+  return true;
+}
+
+void QueueCore::forget_coming() noexcept {
+  const std::lock_guard lock(mutex_);
+  --coming_;
+}
+
+void QueueCore::learn(std::uint64_t offset, Letters::node_type letter) noexcept {
+  const std::lock_guard lock(mutex_);
+  --coming_;
   if (offset >= state_.next) {  // else it was read already, and may be finished
-    letters_.insert(offset);
-    if (reader_ == nullptr) learn_letter(state_, offset);
+    letter.value() = offset;
+    letters_.insert(std::move(letter));
   }
+  if (log_ == nullptr) return;  // but the last commits may begin a segment, which says what there is
+  drop_letters_locked();
+  made_ready();
+}
+
+void QueueCore::drop_letters() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (has_dead_letters() && log_ != nullptr) drop_letters_locked();
+}
+
+void QueueCore::drop_letters_locked() noexcept try {
   while (dead_rules_.full == FullDeadLetters::drop_oldest && letters_.size() > dead_rules_.most) {
     drop_letter(*letters_.begin());
   }
-  made_ready();
 } catch (const std::bad_alloc&) {
-  // It is in the log. Who opens that again finds it.
+  // With the next one.
 }
 
 void QueueCore::drop_letter(std::uint64_t offset) {
@@ -92,6 +118,12 @@ result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_b
     Lease lease;
     std::uint64_t ticket;
   };
+  LogCore* log = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    log = log_;
+  }
+  if (log == nullptr) return make_error_code(errc::closed);
   constexpr auto now = Deadline::min();
   Taker taker{*this};
   std::uint64_t count = 0;
@@ -107,29 +139,32 @@ result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_b
     std::vector<Sent> sent;
     sent.reserve(batch->leases.size());
     taker.others.reserve(taker.others.size() + batch->leases.size());
-    for (Lease& lease : batch->leases) {
-      const RecordView& letter = lease.record();
-      const Origin origin(letter);
-      const auto topic = Topic::parse(origin.topic);
-      if (!fits(filter, letter.offset(), origin) || (send_back && (!topic || !origin.is_whole))) {
-        taker.others.push_back({letter.offset(), lease.token_});
-        lease.queue_.reset();
-      } else if (!send_back) {
-        if (lease.ack() == LeaseOutcome::done) ++count;
-      } else if (!error) {
-        const Record record = copy_of(letter, *topic, origin.headers);
-        const auto ticket = log_->hand_over({&record, 1}, Durability::synced, true, nullptr, nullptr,
-                                            Settles{.queue = state_.spec.id, .offset = letter.offset()});
-        if (ticket) {
-          sent.push_back({std::move(lease), *ticket});
-        } else if (ticket.error() != errc::overloaded || sent.empty()) {
-          error = ticket.error();
+    for (Lease& lease : batch->leases) try {
+        const RecordView& letter = lease.record();
+        const Origin origin(letter);
+        const auto topic = Topic::parse(origin.topic);
+        if (!fits(filter, letter.offset(), origin) || (send_back && (!topic || !origin.is_whole))) {
+          taker.others.push_back({letter.offset(), lease.token_});
+          lease.queue_.reset();
+        } else if (!send_back) {
+          if (lease.ack() == LeaseOutcome::done) ++count;
+        } else if (!error) {
+          const Record record = copy_of(letter, *topic, origin.headers);
+          const auto ticket = log->hand_over({&record, 1}, Durability::synced, true, nullptr, nullptr,
+                                             Settles{.queue = state_.spec.id, .offset = letter.offset()});
+          if (ticket) {
+            sent.push_back({std::move(lease), *ticket});
+          } else if (ticket.error() != errc::overloaded || sent.empty()) {
+            error = ticket.error();
+          }
         }
+        if (lease.queue_ != nullptr) (void)lease.release();
+      } catch (const std::bad_alloc&) {
+        (void)lease.release();
+        error = errc::out_of_memory;  // for what was handed over is waited all the same
       }
-      if (lease.queue_ != nullptr) (void)lease.release();
-    }
     for (Sent& one : sent) {
-      const auto offset = log_->wait(one.ticket, 1, Durability::synced, nullptr);
+      const auto offset = log->wait(one.ticket, 1, Durability::synced, nullptr);
       if (offset) {
         finish_sent(one.lease.offset());
         one.lease.queue_.reset();
@@ -140,7 +175,7 @@ result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_b
       }
     }
   }
-  if (!error && !send_back && count != 0) error = log_->sync_items();
+  if (!error && !send_back && count != 0) error = log->sync_items();
   if (error) return error;
   return count;
 } catch (const std::bad_alloc&) {

@@ -27,8 +27,9 @@
 // Crash     What was committed and not yet delivered is in the log, and nobody is told of it by a later opening: groups
 //           and readers find it there.
 // Amnesia   A bus with `BusOptions::amnesia` cannot be bound.
-// Lifetime  The log must outlive them, unmoved; it may be closed and reopened meanwhile. Router and bus may go before.
-//           Pending receipts may outlive all.
+// Lifetime  The log must outlive them, unmoved; it may be closed and reopened meanwhile, while nobody publishes or
+//           waits. Router and bus may go before. Pending receipts may outlive all. An observer that runs in the thread
+//           that delivers must not destroy them.
 #pragma once
 
 #include <bus/detail/log_async.hpp>

@@ -55,7 +55,8 @@ struct MemberAccess;
 struct QueueState;
 }  // namespace detail
 
-/// What a dead letter says of itself: its topic is this and the group's name, and these are headers of it.
+/// What a dead letter says of itself: its topic is this and the group's name, and these are headers of it. Nobody else
+/// should append to such a topic.
 inline constexpr std::string_view dead_prefix = "busbar.dead.";
 inline constexpr std::string_view dead_reason_header = "busbar-dead-reason";
 inline constexpr std::string_view dead_attempts_header = "busbar-dead-attempts";
@@ -101,7 +102,7 @@ struct GroupOptions {
 
   // Of a group that exists already, these must be as they were.
   GroupMode mode = GroupMode::competing;
-  std::vector<TopicPattern> patterns = {};  ///< none: all topics
+  std::vector<TopicPattern> patterns = {};  ///< none: all topics; at most 8 KiB of text
   GroupStart start = GroupStart::next;
 
   // These may change from opening to opening.
@@ -271,7 +272,7 @@ class Group {
   GroupStats stats() const noexcept;
 
   /// Finishes what the group owes at and below `offset`, for all its members, be it on lease, delayed or not read yet:
-  /// what was on lease is stale. What is appended later is not touched.
+  /// what was on lease is stale. What is appended later is not touched, nor what is on its way to the dead letters.
   /// Errors: closed; log_read_only; those of the storage; out_of_memory. Durable as an ack is.
   error_code finish_through(std::uint64_t offset) noexcept;
 
