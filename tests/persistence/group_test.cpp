@@ -572,7 +572,7 @@ TEST_F(DeadLetters, are_held_by_the_group_until_there_is_room) {
   for (Lease& lease : receive()) EXPECT_EQ(lease.reject("no"), LeaseOutcome::dead);
   ASSERT_FALSE(group->sync());
   EXPECT_EQ(on_topic("busbar.dead.*").size(), 3U);
-  while (group->stats().dead_letters != 3) std::this_thread::yield();  // who commits tells the group after us
+  while (group->stats().dead_letters < 3) std::this_thread::yield();  // who commits tells the group after us
   EXPECT_EQ(group->stats().dead, 2U);
   EXPECT_EQ(group->drop_dead({.last = on_topic("busbar.dead.*")[1].offset()}).value(), 2U);
   EXPECT_TRUE(receive().empty());
