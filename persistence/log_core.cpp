@@ -596,7 +596,12 @@ bool LogCore::commit_some() noexcept {
   }
   must_sync = must_sync || (wanted > synced_.load(std::memory_order_relaxed) && wanted <= next_ticket_ + taken);
   // That there is no room for what comes is no reason not to sync what has come.
-  const bool synced = must_sync && !engine_->read_only() && !engine_->sync();
+  bool synced = false;
+  if (must_sync && !engine_->read_only()) {
+    const error_code failed = engine_->sync();
+    if (failed) error = failed;
+    synced = !failed;
+  }
   if (synced) {
     sync_due_.store(0, std::memory_order_seq_cst);  // sync ITEMS-DUE
     if (items_.left() && wrote_items) {
