@@ -38,7 +38,7 @@ enum class errc : int {
   overloaded = 20,         ///< more is waiting to be written than may
   log_foreign = 21,        ///< a segment in the directory belongs to another log
   timed_out = 22,          ///< the deadline passed; what was begun may be done yet
-  topic_durable = 23,      ///< only the DurableTopics bound to the router publish on the topic; nothing was published
+  topic_durable = 23,      ///< only the DurableTopics bound to the router publish on it; nothing was published
 };
 
 using boost::system::error_code;

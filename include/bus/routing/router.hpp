@@ -227,8 +227,8 @@ class RouteSender {
 
   /// Publishes a message: on the bus, and into every route that admits it.
   /// Blocks: never for a reader. Cost: O(1) in routes that do not match; for each that does, a short critical section.
-  /// Errors: those of `Sender::send`; rate_limited if the router has a limiter; topic_durable if it is bound to a log and
-  /// the topic is published through its `DurableTopics`. Nothing was published then.
+  /// Errors: those of `Sender::send`; rate_limited if the router has a limiter; topic_durable if it is bound to a log
+  ///         and the topic is published through its `DurableTopics`. Nothing was published then.
   result<PublishOutcome> publish(Message message, const Attributes& attributes = {});
 
   /// As `publish`, but waits for room in routes with `Overflow::wait`, until `deadline`. What has no room by then is
