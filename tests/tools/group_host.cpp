@@ -125,8 +125,13 @@ class Host {
     for (std::size_t i = 0; i < workers; ++i) {
       threads.emplace_back([this, i] { work(static_cast<std::uint32_t>(i)); });
     }
-    while (!drain || producing_.load() != 0 || group_.stats().floor != log_.next_offset()) {
-      std::this_thread::sleep_for(1ms);
+    if (!drain) threads.back().join();  // never: it is killed
+    for (std::uint64_t moves = moves_; !is_drained(); moves = moves_) {
+      // Whoever has a message moves, or will get one. What is still on its way to the dead letters, or not read yet,
+      // arrives by itself.
+      const bus::GroupStats stats = group_.stats();
+      const bool somebody_moves = producing_.load() != 0 || stats.ready + stats.leased + stats.delayed != 0;
+      somebody_moves ? moves_.wait(moves) : std::this_thread::yield();
     }
     if (const bus::error_code error = group_.sync()) fault("sync: " + error.message());
     tell_records();
@@ -146,7 +151,7 @@ class Host {
  private:
   void produce() {
     for (std::size_t i = next_job_.fetch_add(1); i < jobs_.size(); i = next_job_.fetch_add(1)) {
-      while (group_.stats().ready > most_behind) std::this_thread::sleep_for(1ms);
+      for (std::uint64_t moves = moves_; group_.stats().ready > most_behind; moves = moves_) moves_.wait(moves);
       const Job& job = jobs_[i];
       auto parsed = busbar::parse_record(lines_[job.number % lines_.size()]);
       if (std::holds_alternative<busbar::LineFault>(parsed)) fault("bad input");
@@ -161,6 +166,15 @@ class Host {
       say(line_of("appended", receipt->offset(), job.number));
     }
     --producing_;
+    moved();
+  }
+
+  bool is_drained() { return producing_.load() == 0 && group_.stats().floor == log_.next_offset(); }
+
+  /// Tells who waits that something may be another way now.
+  void moved() {
+    ++moves_;
+    moves_.notify_all();
   }
 
   void work(std::uint32_t worker) {
@@ -171,6 +185,7 @@ class Host {
       if (!received && received.error() == bus::errc::closed) return;
       if (!received) fault("receive: " + received.error().message());
       if (received->missed != 0) fault(std::to_string(received->missed) + " missed");
+      moved();
       std::string said;
       for (const bus::Lease& lease : received->leases) said += line_of("leased", lease.offset(), lease.attempt());
       say(said);
@@ -182,9 +197,12 @@ class Host {
       say(said);
       std::string outcomes;
       for (bus::Lease& lease : received->leases) outcomes += handle(lease, chance);
-      if (outcomes.empty()) continue;
-      if (const bus::error_code error = group_.sync()) fault("sync: " + error.message());
-      say(outcomes);
+      received->leases.clear();
+      if (!outcomes.empty()) {
+        if (const bus::error_code error = group_.sync()) fault("sync: " + error.message());
+        say(outcomes);
+      }
+      moved();
     }
   }
 
@@ -250,6 +268,7 @@ class Host {
   std::vector<Job> jobs_;
   std::atomic<std::size_t> next_job_{0};
   std::atomic<std::size_t> producing_{producers};
+  std::atomic<std::uint64_t> moves_{0};
 };
 
 }  // namespace
