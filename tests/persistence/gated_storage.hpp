@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
-#include <bus/persistence/storage.hpp>
+#include "forwarding_storage.hpp"
 
 #include <condition_variable>
 #include <cstddef>
@@ -9,15 +9,13 @@
 #include <memory>
 #include <mutex>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace bus::simulation {
 
 /// A storage whose syncs wait while a test says so.
-class GatedStorage final : public Storage {
+class GatedStorage final : public ForwardingStorage {
  public:
   struct Gate {
     std::mutex mutex;
@@ -43,24 +41,13 @@ class GatedStorage final : public Storage {
     }
   };
 
-  GatedStorage(std::unique_ptr<Storage> inner, Gate& gate) : inner_(std::move(inner)), gate_(gate) {}
+  GatedStorage(std::unique_ptr<Storage> inner, Gate& gate) : ForwardingStorage(std::move(inner)), gate_(gate) {}
 
   result<std::unique_ptr<File>> open(std::string_view name, Open how) noexcept override {
-    auto file = inner_->open(name, how);
+    auto file = ForwardingStorage::open(name, how);
     if (!file) return file.error();
     return std::unique_ptr<File>(std::make_unique<GatedFile>(std::move(*file), gate_));
   }
-  result<std::vector<std::string>> list() noexcept override { return inner_->list(); }
-  error_code rename(std::string_view from, std::string_view to) noexcept override { return inner_->rename(from, to); }
-  error_code remove(std::string_view name) noexcept override { return inner_->remove(name); }
-  error_code sync_names() noexcept override { return inner_->sync_names(); }
-  result<std::unique_ptr<StorageLock>> lock(std::string_view name) noexcept override { return inner_->lock(name); }
-  result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override {
-    return inner_->directory(name);
-  }
-  result<std::uint64_t> free_bytes() noexcept override { return inner_->free_bytes(); }
-  std::uint64_t random() noexcept override { return inner_->random(); }
-  std::string describe() const override { return inner_->describe(); }
 
  private:
   class GatedFile final : public File {
@@ -86,7 +73,6 @@ class GatedStorage final : public Storage {
     Gate& gate_;
   };
 
-  const std::unique_ptr<Storage> inner_;
   Gate& gate_;
 };
 

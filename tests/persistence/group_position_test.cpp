@@ -4,6 +4,8 @@
 #include <bus/persistence/group.hpp>
 #include <bus/persistence/log.hpp>
 
+#include "forwarding_storage.hpp"
+
 #include "persistence/group_replay.hpp"
 #include "persistence/segment_file.hpp"
 #include "simulation/sim_disk.hpp"
@@ -31,30 +33,19 @@ constexpr std::uint64_t segment_bytes = std::uint64_t{256} << 10;
 using Offsets = std::vector<std::uint64_t>;
 
 /// Tells when a segment is opened to be read.
-class WatchedStorage final : public Storage {
+class WatchedStorage final : public simulation::ForwardingStorage {
  public:
   using Hook = std::function<void()>;
-  WatchedStorage(std::unique_ptr<Storage> inner, Hook& on_open) : inner_(std::move(inner)), on_open_(on_open) {}
+  WatchedStorage(std::unique_ptr<Storage> inner, Hook& on_open)
+      : ForwardingStorage(std::move(inner)), on_open_(on_open) {}
 
   result<std::unique_ptr<File>> open(std::string_view name, Open how) noexcept override {
-    auto file = inner_->open(name, how);
+    auto file = ForwardingStorage::open(name, how);
     if (on_open_ && detail::parse_segment_name(name)) std::exchange(on_open_, nullptr)();
     return file;
   }
-  result<std::vector<std::string>> list() noexcept override { return inner_->list(); }
-  error_code rename(std::string_view from, std::string_view to) noexcept override { return inner_->rename(from, to); }
-  error_code remove(std::string_view name) noexcept override { return inner_->remove(name); }
-  error_code sync_names() noexcept override { return inner_->sync_names(); }
-  result<std::unique_ptr<StorageLock>> lock(std::string_view name) noexcept override { return inner_->lock(name); }
-  result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override {
-    return inner_->directory(name);
-  }
-  result<std::uint64_t> free_bytes() noexcept override { return inner_->free_bytes(); }
-  std::uint64_t random() noexcept override { return inner_->random(); }
-  std::string describe() const override { return inner_->describe(); }
 
  private:
-  const std::unique_ptr<Storage> inner_;
   Hook& on_open_;
 };
 

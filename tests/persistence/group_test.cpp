@@ -53,12 +53,16 @@ using Texts = std::vector<std::string>;
 
 class Groups : public testing::Test {
  protected:
-  void open() {
+  void close() {
     member.reset();
     group.reset();
     log.reset();
+  }
+  void open() { open_on(disk); }
+  void open_on(SimDisk& on) {
+    close();
     options.clock = &clock;
-    auto opened = Log::open(disk.mount(), options);
+    auto opened = Log::open(on.mount(), options);
     ASSERT_TRUE(opened) << opened.error().message();
     log.emplace(std::move(*opened));
   }
@@ -231,9 +235,7 @@ TEST_F(Groups, LOG_7_what_was_not_acked_comes_again_after_a_crash_at_any_instant
       EXPECT_TRUE(acked.contains(text) || again.contains(text)) << text << " is lost";
       EXPECT_FALSE(acked_durably.contains(text) && again.contains(text)) << text << " was acked";
     }
-    member.reset();
-    group.reset();
-    log.reset();
+    close();
     if (through) break;
   }
 }
@@ -393,12 +395,8 @@ TEST_F(Groups, send_what_is_rejected_or_out_of_attempts_to_the_dead_letters) {
 TEST_F(Groups, bury_each_dead_message_once_wherever_a_crash_strikes) {
   for (std::uint64_t calls = 0;; ++calls) {
     SCOPED_TRACE(calls);
-    member.reset();
-    group.reset();
-    log.reset();
     SimDisk fresh(1000 + calls);
-    options.clock = &clock;
-    log.emplace(Log::open(fresh.mount(), options).value());
+    open_on(fresh);
     join(workers);
     for (int i = 0; i < 5; ++i) append(std::to_string(i));
     ASSERT_FALSE(group->sync());
@@ -409,10 +407,7 @@ TEST_F(Groups, bury_each_dead_message_once_wherever_a_crash_strikes) {
     }
     const bool through = !fresh.power_is_off();
     fresh.crash();
-    member.reset();
-    group.reset();
-    log.reset();
-    log.emplace(Log::open(fresh.mount(), options).value());
+    open_on(fresh);
     join(workers);
     clock.advance(1h);
     for (Lease& lease : receive()) EXPECT_EQ(lease.reject("no"), LeaseOutcome::dead);
@@ -421,9 +416,7 @@ TEST_F(Groups, bury_each_dead_message_once_wherever_a_crash_strikes) {
     std::multiset<std::string> dead;
     for (const RecordView& record : on_topic("busbar.dead.*")) dead.emplace(record.text());
     EXPECT_EQ(dead, (std::multiset<std::string>{"0", "1", "2", "3", "4"}));
-    member.reset();
-    group.reset();
-    log.reset();
+    close();
     if (through) break;
   }
 }
@@ -494,12 +487,8 @@ TEST_F(DeadLetters, go_back_whence_they_came) {
 TEST_F(DeadLetters, go_back_once_wherever_a_crash_strikes) {
   for (std::uint64_t calls = 0;; ++calls) {
     SCOPED_TRACE(calls);
-    member.reset();
-    group.reset();
-    log.reset();
     SimDisk fresh(2000 + calls);
-    options.clock = &clock;
-    log.emplace(Log::open(fresh.mount(), options).value());
+    open_on(fresh);
     join(workers);
     for (int i = 0; i < 5; ++i) append(std::to_string(i));
     reject_all();
@@ -507,10 +496,7 @@ TEST_F(DeadLetters, go_back_once_wherever_a_crash_strikes) {
     (void)group->redrive();
     const bool through = !fresh.power_is_off();
     fresh.crash();
-    member.reset();
-    group.reset();
-    log.reset();
-    log.emplace(Log::open(fresh.mount(), options).value());
+    open_on(fresh);
     join(workers);
     clock.advance(1h);
     (void)group->redrive().value();
@@ -518,9 +504,7 @@ TEST_F(DeadLetters, go_back_once_wherever_a_crash_strikes) {
     for (const RecordView& record : on_topic("work")) sent.emplace(record.text());
     EXPECT_EQ(sent, (std::multiset<std::string>{"0", "0", "1", "1", "2", "2", "3", "3", "4", "4"}));
     EXPECT_EQ(group->stats().dead_letters, 0U);
-    member.reset();
-    group.reset();
-    log.reset();
+    close();
     if (through) break;
   }
 }
