@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What it takes to know a million messages, and what is left when there is no more memory, by operators new and
+// delete that count and fail for the whole executable. That is why this test has one of its own.
+#include "persistence/dedup.hpp"
+
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <optional>
+#include <string>
+
+namespace {
+
+constinit std::size_t heap_bytes = 0;
+constinit std::size_t allocations = 0;
+constinit std::size_t fails_at = 0;  // the how manieth allocation; 0: none
+
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  if (++allocations == fails_at) throw std::bad_alloc();
+  void* const memory = std::malloc(bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  heap_bytes += ::malloc_usable_size(memory);
+  return memory;
+}
+void operator delete(void* memory) noexcept {
+  heap_bytes -= ::malloc_usable_size(memory);
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
+
+namespace bus::detail {
+namespace {
+
+using Verdict = Dedup::Verdict;
+
+constexpr std::int64_t start = 1'000'000'000'000'000;
+
+DedupKey key_of(std::uint64_t i, std::string& text) {
+  text = "message " + std::to_string(i);
+  return {.source = "a", .message_id = text};
+}
+
+TEST(DedupMemory, of_a_million_ids_is_at_most_64_bytes_each) {
+  const DedupRules rules{.ids_per_sender = 1'000'000};
+  const std::size_t before = heap_bytes;
+  Dedup table(rules);
+  std::string text;
+  std::size_t most = 0;
+  for (std::uint64_t i = 0; i < 1'500'000; ++i) {
+    ASSERT_EQ(table.begin(key_of(i, text), i, start).verdict, Verdict::fresh);
+    table.commit(i, i);
+    if (i > 90'000) most = std::max(most, (heap_bytes - before) / table.ids());
+  }
+  EXPECT_LE(most, 64U);
+  RecordProperty("bytes_each", static_cast<int>((heap_bytes - before) / table.ids()));
+  RecordProperty("most_bytes_each", static_cast<int>(most));
+}
+
+TEST(DedupMemory, of_a_producer_is_at_most_620_bytes) {
+  const std::size_t before = heap_bytes;
+  Dedup table({});
+  for (std::uint64_t i = 0; i < 10'000; ++i) {
+    ASSERT_EQ(table.begin({.producer = Producer{.id = i * 7919, .epoch = 1}}, i, start).verdict, Verdict::fresh);
+    table.commit(i, i);
+  }
+  EXPECT_LE((heap_bytes - before) / 10'000, 620U);
+  RecordProperty("bytes_each", static_cast<int>((heap_bytes - before) / 10'000));
+}
+
+TEST(DedupMemory, that_cannot_be_had_changes_nothing) {
+  const DedupRules rules{.ids_per_sender = 100, .id_age_ns = 500, .ids = 700, .producers = 20};
+  Dedup table(rules);
+  std::string text;
+  int failed = 0;
+  for (std::uint64_t i = 0; i < 4000; ++i) {
+    const std::int64_t now = start + static_cast<std::int64_t>(i);
+    DedupKey key = key_of(i % 900, text);
+    const std::string source = std::to_string(i % 300);
+    key.source = source;
+    if (i % 3 == 0) key.producer = Producer{.id = i % 2 == 0 ? i : 7, .epoch = 1, .sequence = i / 2 * 2};
+    if (key.producer && i % 2 != 0) key.producer->epoch = static_cast<std::uint32_t>(i);
+    const bool restored = i < 1000;
+    const std::size_t under_way = table.under_way();
+    const auto before = table.encode(now, 65536);
+    // Each allocation in turn, until the call goes through.
+    std::optional<Verdict> verdict;
+    for (std::size_t at = 1; !verdict; ++at) {
+      fails_at = allocations + at;
+      try {
+        if (restored) {
+          table.restore(key, i, now);
+          verdict = Verdict::fresh;
+        } else {
+          verdict = table.begin(key, i, now).verdict;
+        }
+        fails_at = 0;
+      } catch (const std::bad_alloc&) {
+        fails_at = 0;
+        ++failed;
+        ASSERT_TRUE(table.consistent());
+        ASSERT_EQ(table.under_way(), under_way);
+        ASSERT_EQ(table.encode(now, 65536), before);
+      }
+    }
+    if (restored) continue;
+    if (*verdict == Verdict::fresh && i % 5 != 0) {
+      const std::size_t count = allocations;
+      if (i % 7 == 0) {
+        table.cancel(i);
+      } else {
+        table.commit(i, i);
+      }
+      ASSERT_EQ(allocations, count) << "what ends takes no memory";
+    }
+  }
+  EXPECT_TRUE(table.consistent());
+  EXPECT_GT(failed, 50);
+}
+
+}  // namespace
+}  // namespace bus::detail
