@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/dedup.hpp"
 
+#include "persistence/format.hpp"
+
 #include <algorithm>
 #include <cassert>
 
@@ -8,6 +10,11 @@
 #include <xxhash.h>
 
 namespace bus::detail {
+
+DedupKey key_of(const RecordFields& fields) noexcept {
+  if (fields.settles) return {};
+  return {.producer = fields.producer, .source = fields.source, .message_id = fields.message_id};
+}
 
 Dedup::Dedup(const DedupRules& rules)
     : rules_(rules),

@@ -52,7 +52,14 @@ struct DedupKey {
   std::optional<Producer> producer = {};
   std::string_view source = {};  ///< whose the id is; those who say none are one sender
   std::string_view message_id = {};
+  bool empty() const noexcept { return !producer && message_id.empty(); }
 };
+
+struct RecordFields;
+
+/// By which a record is known that has these fields. It has none if it settles a message: that is done once anyway, and
+/// it carries the id of another.
+DedupKey key_of(const RecordFields& fields) noexcept;
 
 class Dedup {
  public:

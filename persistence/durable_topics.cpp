@@ -64,6 +64,10 @@ class DurableEntry final
   }
 
   void complete(error_code error, std::uint64_t offset) noexcept override;
+  void complete_duplicate(std::uint64_t offset) noexcept override {
+    duplicate_ = true;
+    complete({}, offset);
+  }
 
   bool is_done() const noexcept { return done_.load(sync::acquire); }  // sync DELIVERY-DONE
 
@@ -99,6 +103,7 @@ class DurableEntry final
   std::shared_ptr<DurableEntry> under_way_;  // itself, while the log or the queue has it
   error_code error_;  // why it was not committed
   std::uint64_t offset_ = 0;
+  bool duplicate_ = false;  // the log had it
   result<PublishOutcome> outcome_;
   sync::atomic<bool> settled_{false};  // the log is done with it
   sync::atomic<bool> done_{false};
@@ -365,7 +370,7 @@ result<PublishReceipt> DurableCore::wait(DurableEntry& entry, const Deadline* de
   }
   if (entry.error_) return entry.error_;
   if (entry.row_ == nullptr) return PublishReceipt({}, 0, entry.outcome_);
-  return PublishReceipt(entry.row_->durability, entry.offset_, entry.outcome_);
+  return PublishReceipt(entry.row_->durability, entry.offset_, entry.outcome_, entry.duplicate_);
 }
 
 // --- Delivering. ---
@@ -407,7 +412,7 @@ void DurableCore::run() noexcept {
 
 void DurableCore::deliver(DurableEntry& entry) noexcept {
   const std::shared_ptr<DurableEntry> keep = std::move(entry.under_way_);
-  if (!entry.error_ && entry.row_->delivery == Delivery::after_commit) {
+  if (!entry.error_ && !entry.duplicate_ && entry.row_->delivery == Delivery::after_commit) {
     const LogPlace place{number_, entry.offset_};
     publish_live(publisher_, entry, &place);
   }

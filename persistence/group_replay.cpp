@@ -40,53 +40,90 @@ std::uint64_t end_of(const Segment& segment, const SegmentHeader& header) noexce
   return std::min(segment.end.load(std::memory_order_acquire), header.mirror);
 }
 
-/// What groups have done, taken frame by frame.
+/// Whether what there is to know may begin with it.
+bool may_be_first(const FoundFrame& frame) noexcept {
+  if (frame.head.kind != FrameKind::tagged_record) return frame.head.kind == FrameKind::control;
+  auto payload = frame.body;
+  const auto fields = decode_fields(payload);
+  return fields && !key_of(*fields).empty();
+}
+
+/// What groups have done, and which messages were taken, frame by frame.
 class Replay {
  public:
+  explicit Replay(const std::optional<DedupRules>& rules) : rules_(rules) { forget_messages(); }
+
   void take(const FoundFrame& frame, std::uint64_t base_offset) {
-    const FrameKind kind = frame.head.kind;
-    if (kind == FrameKind::snapshot) {
-      if (!snapshot_.add(frame.body)) return;
-      state_ = snapshot_.state();
-      is_sound_ = true;
-    } else if (kind == FrameKind::control) {
-      (void)apply_items(frame.body, state_);
-    } else if (kind == FrameKind::tagged_record) {
-      auto payload = frame.body;
-      const auto fields = decode_fields(payload);
-      if (!fields || !fields->settles) return;
-      items_.clear();
-      items_.done(fields->settles->queue, fields->settles->offset, fields->settles->offset + 1);
-      (void)apply_items(items_.bytes(), state_);
-      bury(fields->settles->queue, base_offset + frame.head.number);
+    switch (frame.head.kind) {
+      case FrameKind::mark:
+        if (const auto mark = decode_mark(frame.body)) written_ns_ = mark->written_ns;
+        break;
+      case FrameKind::snapshot: take_snapshot(frame.body); break;
+      case FrameKind::control: (void)apply_items(frame.body, now_.groups); break;
+      case FrameKind::tagged_record: take_record(frame, base_offset + frame.head.number); break;
+      default: break;
     }
   }
-  /// It began with the first that groups ever did.
-  void note_first(const FoundFrame& frame) noexcept { is_sound_ = frame.head.kind == FrameKind::control; }
+  /// It began with the first of all.
+  void note_first(const FoundFrame& frame) noexcept { is_sound_ = may_be_first(frame); }
 
-  /// Whether what was taken is enough to know the state.
+  /// Whether what was taken is enough to know how things stand.
   bool is_sound() const noexcept { return is_sound_; }
-  GroupState& state() noexcept { return state_; }
+  Replayed& now() noexcept { return now_; }
 
  private:
+  void forget_messages() {
+    if (rules_) now_.dedup = std::make_unique<Dedup>(*rules_);
+  }
+
+  void take_snapshot(std::span<const std::byte> body) {
+    const std::byte kind = body.empty() ? snapshot_head_kind : body.front();
+    if (rules_ && kind == snapshot_head_kind) messages_ = DedupReader(*rules_);
+    if (rules_ && kind == Dedup::frame_kind) (void)messages_.add(body);
+    if (!snapshot_.add(body)) return;
+    now_.groups = snapshot_.state();
+    now_.dedup = messages_.take();
+    if (now_.dedup == nullptr) forget_messages();  // none were known
+    is_sound_ = true;
+  }
+
+  void take_record(const FoundFrame& frame, std::uint64_t offset) {
+    auto payload = frame.body;
+    const auto fields = decode_fields(payload);
+    if (!fields) return;
+    if (fields->settles) {
+      items_.clear();
+      items_.done(fields->settles->queue, fields->settles->offset, fields->settles->offset + 1);
+      (void)apply_items(items_.bytes(), now_.groups);
+      bury(fields->settles->queue, offset);
+    } else if (now_.dedup != nullptr) {
+      // Its own time is the sender's, and may be any; the log took it just before it wrote the batch.
+      if (const DedupKey key = key_of(*fields); !key.empty()) now_.dedup->restore(key, offset, written_ns_);
+    }
+  }
+
   /// A message of that queue is a dead letter now.
   void bury(std::uint32_t queue, std::uint64_t letter) {
-    const auto settled = state_.queues.find(queue);
-    if (settled == state_.queues.end()) return;
+    const auto settled = now_.groups.queues.find(queue);
+    if (settled == now_.groups.queues.end()) return;
     const std::string dead = std::string(dead_prefix) + settled->second.spec.group;
-    for (auto& [id, one] : state_.queues) {
+    for (auto& [id, one] : now_.groups.queues) {
       if (one.spec.group == dead) learn_letter(one, letter);
     }
   }
 
-  GroupState state_;
+  std::optional<DedupRules> rules_;
+  Replayed now_;
   SnapshotReader snapshot_;
+  DedupReader messages_{DedupRules()};
+  std::int64_t written_ns_ = 0;  // the batch
   GroupItems items_;
   bool is_sound_ = false;
 };
 
-result<Replay> replay_from(Storage& storage, const std::vector<SegmentRef>& segments, const GroupsPlace& begin) {
-  Replay replay;
+result<Replay> replay_from(Storage& storage, const std::vector<SegmentRef>& segments, const GroupsPlace& begin,
+                           const std::optional<DedupRules>& rules) {
+  Replay replay(rules);
   for (const SegmentRef& segment : segments) {
     const std::uint64_t serial = segment->name.serial;
     if (serial < begin.serial) continue;
@@ -99,7 +136,7 @@ result<Replay> replay_from(Storage& storage, const std::vector<SegmentRef>& segm
     for (auto found = scanner.next(); found != FrameScanner::Found::end; found = scanner.next()) {
       if (found != FrameScanner::Found::frame) continue;
       const FoundFrame& frame = scanner.frame();
-      if (serial == begin.serial && frame.position < begin.position) continue;
+      if (serial == begin.serial && frame.position < begin.position && frame.head.kind != FrameKind::mark) continue;
       if (serial == begin.serial && frame.position == begin.position) replay.note_first(frame);
       replay.take(frame, header.base_offset);
     }
@@ -113,7 +150,7 @@ void GroupsNotes::visit(const FoundFrame& frame) {
   const bool is_snapshot = frame.head.kind == FrameKind::snapshot;
   if (is_snapshot && !in_snapshot_) snapshots_.push_back(frame.position);
   in_snapshot_ = is_snapshot;
-  if (frame.head.kind == FrameKind::control && control_ == 0) control_ = frame.position;
+  if (first_ == 0 && may_be_first(frame)) first_ = frame.position;
 }
 
 std::uint64_t GroupsNotes::snapshot_up_to(std::uint64_t end) const noexcept {
@@ -123,7 +160,7 @@ std::uint64_t GroupsNotes::snapshot_up_to(std::uint64_t end) const noexcept {
 }
 
 GroupsPlace find_groups_place(Storage& storage, const std::vector<SegmentRef>& segments, std::uint64_t serial) {
-  GroupsPlace first;  // of what they did
+  GroupsPlace first;  // of what there is
   for (auto one = segments.rbegin(); one != segments.rend(); ++one) {
     const Segment& segment = **one;
     if (segment.name.serial >= serial) continue;
@@ -146,19 +183,20 @@ GroupsPlace find_groups_place(Storage& storage, const std::vector<SegmentRef>& s
     if (const std::uint64_t position = notes.snapshot_up_to(end); position != 0) {
       return {header.serial, position};
     }
-    if (const std::uint64_t position = notes.first_control_up_to(end); position != 0) {
+    if (const std::uint64_t position = notes.first_up_to(end); position != 0) {
       first = {header.serial, position};
     }
   }
   return first;
 }
 
-result<GroupState> replay_groups(Storage& storage, const std::vector<SegmentRef>& segments, const GroupsPlace& place) {
-  auto replay = replay_from(storage, segments, place);
+result<Replayed> replay_groups(Storage& storage, const std::vector<SegmentRef>& segments, const GroupsPlace& place,
+                               const std::optional<DedupRules>& rules) {
+  auto replay = replay_from(storage, segments, place, rules);
   // A snapshot that is damaged, or that a crash has cut off: what is in front of it says the same.
-  if (replay && !replay->is_sound()) replay = replay_from(storage, segments, {});
+  if (replay && !replay->is_sound()) replay = replay_from(storage, segments, {}, rules);
   if (!replay) return replay.error();
-  return std::move(replay->state());
+  return std::move(replay->now());
 }
 
 }  // namespace bus::detail

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Reads again, from the frames of a log's segments, what its groups have done: for the writer that opens it, and for
-// those who look on.
+// Reads again, from the frames of a log's segments, what its groups have done, and which messages it has taken: for the
+// writer that opens it, and for those who look on.
 #pragma once
 
+#include "persistence/dedup.hpp"
 #include "persistence/frame_scanner.hpp"
 #include "persistence/group_state.hpp"
 #include "persistence/segment_list.hpp"
@@ -13,13 +14,16 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <vector>
 
 namespace bus::detail {
 
-/// Where to begin to read what groups have done: their latest snapshot, or if there is none, the first that they did.
+/// Where to begin to read: the latest snapshot, or if there is none, the first that groups did or the first record that
+/// can be known again, whichever comes first.
 struct GroupsPlace {
-  std::uint64_t serial = 0;  ///< of the segment; 0: they never did anything
+  std::uint64_t serial = 0;  ///< of the segment; 0: there is nothing of the kind
   std::uint64_t position = 0;
 };
 
@@ -32,12 +36,12 @@ class GroupsNotes {
   /// Where the latest snapshot in front of `end` begins. Returns: 0 if there is none.
   std::uint64_t snapshot_up_to(std::uint64_t end) const noexcept;
 
-  /// Where groups do something first. Returns: 0 if they do not.
-  std::uint64_t first_control_up_to(std::uint64_t end) const noexcept { return control_ < end ? control_ : 0; }
+  /// Where groups do something first, or a record can be known again. Returns: 0 if there is nothing of the kind.
+  std::uint64_t first_up_to(std::uint64_t end) const noexcept { return first_ < end ? first_ : 0; }
 
  private:
   std::vector<std::uint64_t> snapshots_;  // positions of their first frames
-  std::uint64_t control_ = 0;
+  std::uint64_t first_ = 0;
   bool in_snapshot_ = false;
 };
 
@@ -46,8 +50,15 @@ class GroupsNotes {
 GroupsPlace find_groups_place(Storage& storage, const std::vector<SegmentRef>& segments,
                               std::uint64_t serial = std::numeric_limits<std::uint64_t>::max());
 
-/// What groups stand at behind all that may be read of the segments, of which those in front of `place` are read only
-/// if what stands there is damaged. Errors: those of the storage; throws std::bad_alloc.
-result<GroupState> replay_groups(Storage& storage, const std::vector<SegmentRef>& segments, const GroupsPlace& place);
+/// How things stand behind all that may be read of the segments.
+struct Replayed {
+  GroupState groups = {};
+  std::unique_ptr<Dedup> dedup = {};  ///< null if it was not asked for
+};
+
+/// Those segments in front of `place` are read only if what stands there is damaged. `rules`: of what is to be known of
+/// messages, if anything. Errors: those of the storage; throws std::bad_alloc.
+result<Replayed> replay_groups(Storage& storage, const std::vector<SegmentRef>& segments, const GroupsPlace& place,
+                               const std::optional<DedupRules>& rules = {});
 
 }  // namespace bus::detail

@@ -447,6 +447,9 @@ class SnapshotWriter {
     end_part();
   }
 
+  /// One of another kind.
+  void add(Bytes frame) { frames_.push_back(std::move(frame)); }
+
   std::vector<Bytes> finish(std::uint32_t next_id) {
     Writer(frames_.front().data())
         .put(head_frame)
@@ -541,9 +544,11 @@ class SnapshotWriter {
 
 }  // namespace
 
-std::vector<std::vector<std::byte>> encode_snapshot(const GroupState& state, std::size_t frame_bytes) {
+std::vector<std::vector<std::byte>> encode_snapshot(const GroupState& state, std::size_t frame_bytes,
+                                                    std::vector<std::vector<std::byte>> others) {
   SnapshotWriter writer(frame_bytes);
   for (const auto& [id, queue] : state.queues) writer.add(queue);
+  for (auto& frame : others) writer.add(std::move(frame));
   return writer.finish(state.next_id);
 }
 

@@ -135,9 +135,13 @@ bool apply_items(std::span<const std::byte> items, GroupState& state);
 // --- Snapshots. ---
 
 /// The bodies of the snapshot frames of a state, to be written one behind the other: a head that says how many follow,
-/// and one or more for each queue, none longer than `frame_bytes`; less than the least is taken for that.
-/// Errors: throws std::bad_alloc.
-std::vector<std::vector<std::byte>> encode_snapshot(const GroupState& state, std::size_t frame_bytes);
+/// one or more for each queue, none longer than `frame_bytes`, of which less than the least is taken for that, and
+/// `others`, which a `SnapshotReader` passes over. Errors: throws std::bad_alloc.
+std::vector<std::vector<std::byte>> encode_snapshot(const GroupState& state, std::size_t frame_bytes,
+                                                    std::vector<std::vector<std::byte>> others = {});
+
+/// The first byte of the head of a snapshot.
+inline constexpr std::byte snapshot_head_kind{0};
 inline constexpr std::size_t min_snapshot_frame_bytes = 1024;  ///< any entry fits
 
 /// How many messages a snapshot may say to be open or tried: a few bytes of it can say so of any number, and each costs

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/groups.hpp"
 
-#include "persistence/group_replay.hpp"
 #include "persistence/log_core.hpp"
 
 #include <boost/system/errc.hpp>
@@ -57,16 +56,12 @@ GroupOptions dead_options(const GroupOptions& options) {
 
 }  // namespace
 
-error_code Groups::recover(const GroupsPlace& place) {
-  if (place.serial == 0) return {};
-  auto state = replay_groups(log_->storage(), log_->segments().all(), place);
-  if (!state) return state.error();
-  state_ = std::move(*state);
+void Groups::recover(GroupState state) {
+  state_ = std::move(state);
   // All dead letters are known now.
   for (auto& [id, queue] : state_.queues) {
     if (has_dead_letters(queue.spec)) come_to(queue, log_->segments().committed());
   }
-  return {};
 }
 
 result<std::shared_ptr<QueueCore>> Groups::open(const GroupOptions& options, std::string_view member) {
@@ -199,12 +194,11 @@ void Groups::add_to(std::string_view group, bool dead, GroupStats& stats) const 
   }
 }
 
-std::vector<std::vector<std::byte>> Groups::snapshot() const {
+std::vector<std::vector<std::byte>> Groups::snapshot(std::vector<std::vector<std::byte>> others) const {
   const std::lock_guard lock(mutex_);
-  if (state_.next_id == GroupState().next_id) return {};  // there never was one
   GroupState state = state_;
   for (const auto& [id, queue] : live_) state.queues[id] = queue->state();
-  return encode_snapshot(state, snapshot_frame_bytes);
+  return encode_snapshot(state, snapshot_frame_bytes, std::move(others));
 }
 
 std::optional<std::uint64_t> Groups::owed_from() const noexcept {

@@ -21,16 +21,14 @@
 namespace bus::detail {
 
 class LogCore;
-struct GroupsPlace;
 
 /// Threads: any.
 class Groups {
  public:
   explicit Groups(LogCore& log) noexcept : log_(&log) {}
 
-  /// Reads again what groups have done from there on, before anything is written.
-  /// Errors: those of the storage; throws std::bad_alloc.
-  error_code recover(const GroupsPlace& place);
+  /// Takes what groups had done before the log was opened, before anything is written.
+  void recover(GroupState state);
 
   /// Opens a queue, or makes it. `member` is the name of one in broadcast mode.
   /// Errors: as `Group::open`, and throws std::bad_alloc.
@@ -46,8 +44,8 @@ class Groups {
   /// `dead`: of its dead letters.
   void add_to(std::string_view group, bool dead, GroupStats& stats) const noexcept;
 
-  /// Bodies of snapshot frames; none if there are no groups. Errors: throws std::bad_alloc.
-  std::vector<std::vector<std::byte>> snapshot() const;
+  /// Bodies of snapshot frames, with `others` among them. Errors: throws std::bad_alloc.
+  std::vector<std::vector<std::byte>> snapshot(std::vector<std::vector<std::byte>> others) const;
 
   /// Offsets from here on are owed to some group. Returns: nothing if none are.
   std::optional<std::uint64_t> owed_from() const noexcept;

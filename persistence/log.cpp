@@ -12,8 +12,8 @@
 namespace bus {
 namespace detail {
 
-result<std::uint64_t> wait_for_append(LogCore& log, std::uint64_t ticket, std::uint32_t records, Durability durability,
-                                      const std::chrono::steady_clock::time_point* deadline) noexcept {
+result<Appended> wait_for_append(LogCore& log, std::uint64_t ticket, std::uint32_t records, Durability durability,
+                                 const std::chrono::steady_clock::time_point* deadline) noexcept {
   return log.wait(ticket, records, durability, deadline);
 }
 
@@ -32,8 +32,8 @@ result<std::uint64_t> LogAccess::hand_over(Log& log, const Record& record, Durab
   return log.core_->hand_over({&record, 1}, durability, will_wait, deadline, &completion);
 }
 
-result<std::uint64_t> LogAccess::wait(Log& log, std::uint64_t ticket, Durability durability,
-                                      const std::chrono::steady_clock::time_point* deadline) noexcept {
+result<Appended> LogAccess::wait(Log& log, std::uint64_t ticket, Durability durability,
+                                 const std::chrono::steady_clock::time_point* deadline) noexcept {
   return log.core_->wait(ticket, 1, durability, deadline);
 }
 

@@ -51,6 +51,8 @@ bool is_sound(const LogOptions& options) noexcept {
          positive(options.timer) && options.segment_age >= std::chrono::nanoseconds(0) &&
          options.full_disk_wait >= std::chrono::nanoseconds(0) && options.full_disk_wait <= longest &&
          options.clock != nullptr && options.max_loss_share >= 0 && options.max_loss_share <= 1 &&
+         (!options.dedup ||
+          (options.dedup->id_age >= std::chrono::nanoseconds(0) && options.dedup->id_age <= longest)) &&
          (!options.disk_bytes || *options.disk_bytes >= options.segment_bytes) && options.spare_segments <= 64;
 }
 
@@ -58,11 +60,34 @@ std::uint32_t places_for(const LogOptions& options) noexcept {
   return static_cast<std::uint32_t>(options.uncommitted_bytes / bytes_for_a_place);
 }
 
+/// Runs of tickets that wrote no record, for those who ask what became of them: several times what can wait.
+std::size_t outcomes_for(const LogOptions& options) noexcept { return std::size_t{8} * places_for(options); }
+
+/// As many as a snapshot in each segment has room for.
+std::optional<DedupRules> rules_for(const LogOptions& options) noexcept {
+  constexpr std::uint64_t bytes_for_an_id = 48;
+  constexpr std::uint64_t bytes_for_a_producer = 416;
+  if (!options.dedup) return std::nullopt;
+  const auto at_most = [](std::size_t number, std::uint64_t most) {
+    return static_cast<std::size_t>(std::min<std::uint64_t>(number, most));
+  };
+  return DedupRules{.ids_per_sender = options.dedup->ids_per_sender,
+                    .id_age_ns = options.dedup->id_age.count(),
+                    .ids = at_most(options.dedup->ids, options.segment_bytes / 8 / bytes_for_an_id),
+                    .producers = at_most(options.dedup->producers, options.segment_bytes / 16 / bytes_for_a_producer)};
+}
+
+/// What the log knows of messages, and of what became of tickets, at most.
+std::size_t memory_for_the_known(const LogOptions& options) noexcept {
+  const DedupRules rules = rules_for(options).value_or(DedupRules{.ids = 0, .producers = 0});
+  return 64 * rules.ids + 640 * rules.producers + 48 * outcomes_for(options);
+}
+
 /// What a log takes whatever happens: what waits to be committed, the batch, and the batch as it is written.
 std::size_t fixed_memory(const LogOptions& options) noexcept {
   constexpr std::size_t bytes_for_the_rest = std::size_t{512} << 10;
   return options.uncommitted_bytes + places_for(options) * (sizeof(IntakeEntry) + 16) +
-         2 * (options.batch_bytes + options.batch_bytes / 2) + bytes_for_the_rest;
+         2 * (options.batch_bytes + options.batch_bytes / 2) + memory_for_the_known(options) + bytes_for_the_rest;
 }
 
 /// As much as one commit takes besides what is too long for it: two halves of a segment's room at most.
@@ -110,6 +135,7 @@ LogCore::LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Th
       files_(options.disk_bytes),
       memory_(std::make_shared<MemoryBudget>(options.memory_bytes)),
       intake_(places_for(options), options.uncommitted_bytes),
+      outcomes_(outcomes_for(options)),
       full_disk_(options.full_disk),
       groups_(std::make_shared<Groups>(*this)),
       keeper_(*storage_, files_, options,
@@ -130,13 +156,13 @@ error_code LogCore::begin() {
                                  .quarantine_bytes = options_.quarantine_bytes,
                                  .clock = options_.clock,
                                  .on_losses = on_losses,
-                                 .snapshot = [this] { return groups_->snapshot(); }},
+                                 .snapshot = [this] { return snapshot(); }},
                                 files_);
   if (!engine) return engine.error();
   engine_ = std::move(*engine);
   log_id_ = engine_->log_id();
-  base_offset_ = engine_->next_offset();
-  if (const error_code error = groups_->recover(engine_->groups_place())) return error;
+  outcomes_.begin_at(engine_->next_offset());
+  if (const error_code error = replay()) return error;
   quarantine_bytes_.store(engine_->quarantined_bytes(), std::memory_order_relaxed);
   if (options_.verify) {
     const auto report = scrub({.bytes_per_second = 0});
@@ -145,6 +171,33 @@ error_code LogCore::begin() {
   const error_code error = ask_for_consent();
   write_report();
   return error;
+}
+
+/// Finds out what groups stand at, and which messages the log has taken.
+error_code LogCore::replay() {
+  const std::optional<DedupRules> rules = rules_for(options_);
+  const GroupsPlace& place = engine_->groups_place();
+  Replayed now;
+  if (place.serial != 0) {
+    auto replayed = replay_groups(*storage_, files_.segments.all(), place, rules);
+    if (!replayed) return replayed.error();
+    now = std::move(*replayed);
+  } else if (rules) {
+    now.dedup = std::make_unique<Dedup>(*rules);
+  }
+  groups_->recover(std::move(now.groups));
+  judge_.know(std::move(now.dedup));
+  return {};
+}
+
+/// With the turn.
+std::vector<std::vector<std::byte>> LogCore::snapshot() const {
+  const Dedup* const known = judge_.known();
+  std::vector<std::vector<std::byte>> messages;
+  if (known != nullptr && known->ids() + known->producers() != 0) {
+    messages = known->encode(wall_ns(*options_.clock), max_control_bytes);
+  }
+  return groups_->snapshot(std::move(messages));
 }
 
 /// Whether so much is missing that somebody should look at it before the log goes on.
@@ -332,6 +385,7 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
     entry.schema_bytes = static_cast<std::uint16_t>(record.schema.size());
     entry.schema_version = record.schema_version;
     entry.durability = durability;
+    entry.has_key = !settles && (record.producer || !record.message_id.empty());
     entry.time_ns.reset();
     if (record.time) {
       entry.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(record.time->time_since_epoch()).count();
@@ -385,22 +439,11 @@ bool LogCore::is_settled(std::uint64_t ticket, std::uint32_t records, Durability
   if (watermark.load(std::memory_order_seq_cst) >= ticket + records) return true;
   if (failed_.load(std::memory_order_seq_cst) || closed_.load(std::memory_order_seq_cst)) return true;
   // What was refused waits for no sync.
-  return written_.load(std::memory_order_seq_cst) >= ticket + records && !outcome(ticket);
+  return written_.load(std::memory_order_seq_cst) >= ticket + records && !outcomes_.of(ticket);
 }
 
-/// Of a ticket that has been taken: its offset, or why it has none.
-result<std::uint64_t> LogCore::outcome(std::uint64_t ticket) const noexcept {
-  if (refused_count_.load(std::memory_order_acquire) == 0) return base_offset_ + ticket;
-  const std::lock_guard lock(refused_mutex_);
-  const auto behind = std::ranges::upper_bound(refused_, ticket, {}, &Refused::first);
-  if (behind == refused_.begin()) return base_offset_ + ticket;
-  const Refused& last = *(behind - 1);
-  if (ticket < last.end) return last.error;
-  return base_offset_ + ticket - last.before - (last.end - last.first);
-}
-
-result<std::uint64_t> LogCore::wait(std::uint64_t ticket, std::uint32_t records, Durability durability,
-                                    const Deadline* deadline) noexcept {
+result<Appended> LogCore::wait(std::uint64_t ticket, std::uint32_t records, Durability durability,
+                               const Deadline* deadline) noexcept {
   const std::uint64_t end = ticket + records;
   const auto done = [&] { return is_settled(ticket, records, durability); };
   while (!done()) {
@@ -417,12 +460,12 @@ result<std::uint64_t> LogCore::wait(std::uint64_t ticket, std::uint32_t records,
   const auto& watermark = durability == Durability::synced ? synced_ : written_;
   if (durability != Durability::buffered && watermark.load(std::memory_order_acquire) < end) {
     if (written_.load(std::memory_order_acquire) >= end) {
-      if (const auto refused = outcome(ticket); !refused) return refused;
+      if (const auto refused = outcomes_.of(ticket); !refused) return refused;
     }
     kick();  // nobody may have told its completion yet
     return make_error_code(failed_.load(std::memory_order_acquire) ? errc::log_read_only : errc::closed);
   }
-  return outcome(ticket);
+  return outcomes_.of(ticket);
 }
 
 error_code LogCore::sync() noexcept {
@@ -503,12 +546,26 @@ void LogCore::run_commits() noexcept {
   }
 }
 
-/// How many of the entries that are ready go into one commit.
+/// Whether entries that go together are to be written, of which one or more can be known again.
+bool LogCore::judge(std::uint32_t ticket, std::uint32_t together) {
+  keys_.assign(together, DedupKey());
+  for (std::uint32_t i = 0; i < together; ++i) {
+    const IntakeEntry& entry = intake_.entry(ticket + i);
+    if (!entry.has_key) continue;
+    std::span<const std::byte> body(entry.body, entry.body_bytes);
+    keys_[i] = key_of(decode_fields(body).value());
+  }
+  return judge_.judge(next_ticket_ + (ticket - static_cast<std::uint32_t>(next_ticket_)), keys_);
+}
+
+/// Takes what is ready, as much as goes into one commit. Returns: how many entries; what the log has already is not in
+/// the batch.
 std::uint32_t LogCore::gather() {
   const std::size_t most = batch_limit(options_);
   const std::int64_t now = wall_ns(*options_.clock);
   std::size_t& bytes = batch_bytes_;
   bytes = 0;
+  judge_.begin(next_ticket_, now);
   std::uint32_t taken = 0;
   const auto first = static_cast<std::uint32_t>(next_ticket_);
   for (;;) {
@@ -516,13 +573,19 @@ std::uint32_t LogCore::gather() {
     if (!intake_.is_ready(ticket)) return taken;
     const std::uint32_t together = intake_.entry(ticket).together;
     std::size_t more = 0;
+    bool any_key = false;
     for (std::uint32_t i = 0; i < together; ++i) {
       if (!intake_.is_ready(ticket + i)) return taken;
       const IntakeEntry& entry = intake_.entry(ticket + i);
       more += head_bytes + padded(entry.body_bytes) + bytes_for_names + entry.topic_bytes + entry.principal_bytes +
               entry.schema_bytes;
+      any_key = any_key || entry.has_key;
     }
     if (taken != 0 && bytes + more > most) return taken;
+    if (any_key && !judge(ticket, together)) {
+      taken += together;
+      continue;
+    }
     bytes += more;
     for (std::uint32_t i = 0; i < together; ++i) {
       const IntakeEntry& entry = intake_.entry(ticket + i);
@@ -537,6 +600,7 @@ std::uint32_t LogCore::gather() {
       out.schema_version = entry.schema_version;
       out.wall_ns = entry.time_ns.value_or(now);
       out.tagged = entry.tagged;
+      out.has_key = entry.has_key;
       out.body = {entry.body, entry.body_bytes};
       out.body_crc = entry.body_crc;
     }
@@ -566,9 +630,10 @@ bool LogCore::commit_some() noexcept {
     if (!items_first) taken = gather();
     items_passed_over_ = taken != 0 && batch_bytes_ > batch_limit(options_) && items_.pending();
     if (items_first || (taken == 0 ? must_write_items(due) : !items_passed_over_)) (void)items_.gather();
-    if (taken != 0 || !items_.batch().empty()) error = write_gathered();
+    if (!batch_.empty() || !items_.batch().empty()) error = write_gathered();
   } catch (const std::bad_alloc&) {
     error = errc::out_of_memory;
+    judge_.cancel();
     if (taken == 0 && intake_.is_ready(static_cast<std::uint32_t>(next_ticket_))) {
       taken = intake_.entry(static_cast<std::uint32_t>(next_ticket_)).together;
     }
@@ -616,7 +681,7 @@ bool LogCore::commit_some() noexcept {
     fail();
     return true;
   }
-  if ((taken != 0 || wrote_items) && !error) {
+  if ((!batch_.empty() || wrote_items) && !error) {
     engine_->show();
     commits_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -717,12 +782,15 @@ error_code LogCore::make_room(error_code error, std::optional<Deadline>& deadlin
 void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcept {
   const std::uint64_t begin = next_ticket_;
   const std::uint64_t end = begin + taken;
-  if (taken != 0 && error && !failed_.load(std::memory_order_relaxed)) refuse(begin, end, error);
-  const bool failed = failed_.load(std::memory_order_relaxed);  // it fails, if what was refused cannot be noted
+  if (taken != 0 && !failed_.load(std::memory_order_relaxed) && !note_outcomes(taken, error)) {
+    error = errc::log_read_only;
+    fail();  // offsets cannot be told right any more
+  }
+  const bool failed = failed_.load(std::memory_order_relaxed);
   if (taken != 0 && !error) {
     std::uint64_t payload = 0;
     for (const LogEntry& entry : batch_) payload += entry.body.size();
-    records_.fetch_add(taken, std::memory_order_relaxed);
+    records_.fetch_add(batch_.size(), std::memory_order_relaxed);
     payload_bytes_.fetch_add(payload, std::memory_order_relaxed);
   }
   const std::uint64_t synced_before = synced_.load(std::memory_order_relaxed);
@@ -743,7 +811,13 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
       end_long_record();
     }
     if (entry.completion == nullptr) continue;
-    std::exchange(entry.completion, nullptr)->complete(error, error ? 0 : outcome(ticket).value());
+    Completion& completion = *std::exchange(entry.completion, nullptr);
+    const auto outcome = error ? result<Appended>(error) : outcomes_.of(ticket);
+    if (outcome && outcome->duplicate) {
+      completion.complete_duplicate(outcome->offset);
+    } else {
+      completion.complete(outcome ? error_code() : outcome.error(), outcome ? outcome->offset : 0);
+    }
   }
   intake_.free_up_to(static_cast<std::uint32_t>(end));
   waiters_.wake(all_synced ? synced_before : begin, end);
@@ -752,18 +826,20 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
   wake_readers();
 }
 
-void LogCore::refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept try {
-  const std::lock_guard lock(refused_mutex_);
-  if (!refused_.empty() && refused_.back().end == begin && refused_.back().error == error) {
-    refused_.back().end = end;
-  } else {
-    const std::uint64_t before =
-        refused_.empty() ? 0 : refused_.back().before + refused_.back().end - refused_.back().first;
-    refused_.push_back({begin, end, before, error});
+/// What is refused is so as a whole, duplicates too: an original may be among it. Returns: whether there was memory.
+bool LogCore::note_outcomes(std::uint32_t taken, error_code error) noexcept try {
+  if (error) {
+    judge_.cancel();
+    outcomes_.refuse(next_ticket_, next_ticket_ + taken, error);
+    rejected_.fetch_add(taken, std::memory_order_relaxed);
+    return true;
   }
-  refused_count_.fetch_add(end - begin, std::memory_order_release);
+  duplicates_.fetch_add(judge_.duplicates(), std::memory_order_relaxed);
+  out_of_sequence_.fetch_add(judge_.refused(), std::memory_order_relaxed);
+  judge_.commit(engine_->next_offset() - batch_.size(), outcomes_);
+  return true;
 } catch (const std::bad_alloc&) {
-  fail();  // offsets cannot be told right any more
+  return false;
 }
 
 void LogCore::fail() noexcept {
@@ -892,7 +968,9 @@ LogStats LogCore::stats() const noexcept {
   stats.syncs = of(files_.counts.syncs);
   stats.sync_failures = of(files_.counts.sync_failures);
   stats.overloads = of(overloads_);
-  stats.rejected = of(refused_count_);
+  stats.rejected = of(rejected_);
+  stats.duplicates = of(duplicates_);
+  stats.out_of_sequence = of(out_of_sequence_);
   stats.uncommitted_bytes = intake_.used_bytes();
   stats.unsynced_bytes = of(unsynced_bytes_);
   stats.record_bytes = of(files_.counts.record_bytes);

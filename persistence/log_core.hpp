@@ -4,15 +4,18 @@
 // what is not urgent.
 //
 // The way of a record: an appender makes its body, and its check, and hands it over (Intake), which gives it a ticket.
-// Whoever has the turn takes what is ready, in the order of tickets, writes it as one batch, and syncs if anything in
-// it asks for that. Then the watermarks rise over the tickets, and those who wait for one of them are woken.
+// Whoever has the turn takes what is ready, in the order of tickets, leaves out what the log has already (BatchJudge),
+// writes the rest as one batch, and syncs if anything that was taken asks for that. Then the watermarks rise over the
+// tickets, and those who wait for one of them are woken.
 #pragma once
 
+#include "persistence/batch_judge.hpp"
 #include "persistence/intake.hpp"
 #include "persistence/item_queue.hpp"
 #include "persistence/log_engine.hpp"
 #include "persistence/log_reader.hpp"
 #include "persistence/loss_ledger.hpp"
+#include "persistence/outcomes.hpp"
 #include "persistence/queue_waits.hpp"
 #include "persistence/segment_keeper.hpp"
 #include "persistence/thread_bed.hpp"
@@ -53,6 +56,7 @@ struct IntakeEntry {
   std::uint16_t schema_bytes = 0;
   Durability durability = Durability::synced;
   bool tagged = false;
+  bool has_key = false;  // it can be known again
   std::optional<std::int64_t> time_ns = {};
   std::uint32_t together = 1;  // of the first of several that go in one commit: how many
   Completion* completion = nullptr;
@@ -74,9 +78,9 @@ class LogCore final : public ReadSource {
                                   const Deadline* deadline, Completion* completion = nullptr,
                                   const std::optional<Settles>& settles = {}) noexcept;
 
-  /// Returns: the offset of the first. Errors: timed_out, and what became of it.
-  result<std::uint64_t> wait(std::uint64_t ticket, std::uint32_t records, Durability durability,
-                             const Deadline* deadline) noexcept;
+  /// Returns: where the first is. Errors: timed_out, and what became of it.
+  result<Appended> wait(std::uint64_t ticket, std::uint32_t records, Durability durability,
+                        const Deadline* deadline) noexcept;
   bool is_settled(std::uint64_t ticket, std::uint32_t records, Durability durability) const noexcept;
   error_code sync() noexcept;
 
@@ -141,6 +145,9 @@ class LogCore final : public ReadSource {
 
   const std::shared_ptr<Groups>& groups() const noexcept { return groups_; }
 
+  /// What is known of messages; null if nothing is to be. For tests: nobody may append meanwhile.
+  const Dedup* dedup() const noexcept { return judge_.known(); }
+
   // --- ReadSource. ---
   Storage& storage() noexcept override { return *storage_; }
   SegmentList& segments() noexcept override { return files_.segments; }
@@ -155,6 +162,8 @@ class LogCore final : public ReadSource {
   LogCore(std::unique_ptr<Storage> storage, const LogOptions& options, Threads threads);
   error_code begin();
   error_code ask_for_consent();
+  error_code replay();
+  std::vector<std::vector<std::byte>> snapshot() const;
   void start_threads();
   void stop_threads() noexcept;
 
@@ -165,17 +174,17 @@ class LogCore final : public ReadSource {
   error_code no_room(const Deadline* deadline) noexcept;
   void end_long_record() noexcept;
   std::uint64_t long_ticket(std::uint32_t ticket) const noexcept;
-  result<std::uint64_t> outcome(std::uint64_t ticket) const noexcept;
 
   // --- Committing: with the turn. ---
   void kick() noexcept;
   bool lead(std::uint64_t until) noexcept;
   bool commit_some() noexcept;
   std::uint32_t gather();
+  bool judge(std::uint32_t ticket, std::uint32_t together);
   error_code write_gathered() noexcept;
   error_code make_room(error_code error, std::optional<Deadline>& deadline) noexcept;
   void settle(std::uint32_t taken, error_code error, bool synced) noexcept;
-  void refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept;
+  bool note_outcomes(std::uint32_t taken, error_code error) noexcept;
   void fail() noexcept;
   bool something_to_do() const noexcept;
   void make_sync_due() noexcept;
@@ -209,7 +218,8 @@ class LogCore final : public ReadSource {
   std::vector<LogEntry> batch_;
   std::size_t batch_bytes_ = 0;
   bool items_passed_over_ = false;  // as the last batch was too long
-  std::uint64_t base_offset_ = 0;  // of ticket 0
+  BatchJudge judge_;
+  std::vector<DedupKey> keys_;  // of records that go together
 
   // Tickets below are settled so far. WATERMARK: stored by whoever commits, in front of CELL-CHECK.
   std::atomic<std::uint64_t> written_{0};
@@ -222,16 +232,7 @@ class LogCore final : public ReadSource {
   const std::shared_ptr<QueueWaits> queue_waits_ = std::make_shared<QueueWaits>();  // like readers
   Waiters room_;  // for memory
 
-  /// Tickets that were refused, so that offsets have no gaps.
-  struct Refused {
-    std::uint64_t first;
-    std::uint64_t end;
-    std::uint64_t before;  ///< refused in front of it
-    error_code error;
-  };
-  mutable std::mutex refused_mutex_;
-  std::vector<Refused> refused_;
-  std::atomic<std::uint64_t> refused_count_{0};
+  Outcomes outcomes_;
 
   ItemQueue items_;
 
@@ -262,6 +263,9 @@ class LogCore final : public ReadSource {
   // --- Counts. ---
   std::atomic<std::uint64_t> records_{0};
   std::atomic<std::uint64_t> payload_bytes_{0};
+  std::atomic<std::uint64_t> rejected_{0};
+  std::atomic<std::uint64_t> duplicates_{0};
+  std::atomic<std::uint64_t> out_of_sequence_{0};
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::uint64_t> overloads_{0};
   std::atomic<std::uint64_t> unsynced_bytes_{0};

@@ -30,6 +30,9 @@ constexpr std::uint64_t room_for_footer(std::uint64_t capacity) noexcept {
   return 2 * (head_bytes + mark_bytes) + padded(footer_bytes(capacity / index_stride + 1)) + frame_alignment;
 }
 
+/// A quarter of a segment for groups, and three sixteenths for messages: see `DedupOptions`.
+constexpr std::uint64_t most_snapshot_bytes(std::uint64_t capacity) noexcept { return capacity / 16 * 7; }
+
 /// Of an entry whose names have to be written, or stand in its fields.
 constexpr std::uint64_t most_text_bytes(std::size_t texts) noexcept { return padded(3 * name_bytes("") + texts) + 32; }
 
@@ -308,8 +311,8 @@ error_code LogEngine::recover() {
     groups_ = {header_.serial, position};
   } else {
     groups_ = find_groups_place(storage_, files_.segments.all(), header_.serial);
-    const std::uint64_t control = notes.groups().first_control_up_to(state.end);
-    if (groups_.serial == 0 && control != 0) groups_ = {header_.serial, control};
+    const std::uint64_t first = notes.groups().first_up_to(state.end);
+    if (groups_.serial == 0 && first != 0) groups_ = {header_.serial, first};
   }
   note_groups_place();
   if (state.footer) {
@@ -561,15 +564,15 @@ bool LogEngine::name_records(std::span<const LogEntry> entries) {
   return by_id;
 }
 
-/// Says at the beginning of a segment what groups stand at, so that what is in front of it need not be read to know it,
-/// and may go: if that leaves `room` for what is to follow.
+/// Says at the beginning of a segment what groups stand at and which messages are known, so that what is in front of it
+/// need not be read to know it, and may go: if that leaves `room` for what is to follow.
 error_code LogEngine::write_snapshot(std::uint64_t room) {
   if (!options_.snapshot || groups_.serial == 0) return {};
   snapshot_tried_ = true;
   const auto frames = options_.snapshot();
   std::uint64_t bytes = 0;
   for (const auto& frame : frames) bytes += head_bytes + padded(frame.size());
-  if (frames.empty() || bytes > header_.capacity / 4) return {};
+  if (frames.empty() || bytes > most_snapshot_bytes(header_.capacity)) return {};
   if (!fits(overhead_of_batch + bytes + room, place_.position, header_.capacity)) return {};
   encoder_.begin(header_, place_);
   const std::uint64_t position = encoder_.place().position;
@@ -589,10 +592,12 @@ error_code LogEngine::write(std::span<const LogEntry> entries, std::span<const L
   pending_index_.clear();
   if (!names.empty()) encoder_.add(FrameKind::names, names);
   std::uint64_t record_bytes = 0;
+  std::uint64_t first_of_all = 0;  // position
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const LogEntry& entry = entries[i];
     const std::uint64_t at = encoder_.place().position;
     note_in_index(at, encoder_.place().next_record, frame_time(header_, entry.wall_ns));
+    if (entry.has_key && first_of_all == 0) first_of_all = at;
     const BatchIds& ids = ids_[i];
     const bool has_time = frame_time(header_, entry.wall_ns) != unknown_time;
     if (has_time && ids.topic != inline_name && ids.principal != inline_name && ids.schema == no_name) {
@@ -614,7 +619,7 @@ error_code LogEngine::write(std::span<const LogEntry> entries, std::span<const L
     }
     record_bytes += encoder_.place().position - at;
   }
-  const std::uint64_t first_control = encoder_.place().position;
+  if (!controls.empty() && first_of_all == 0) first_of_all = encoder_.place().position;
   for (const LogControl& control : controls) encoder_.add(control.kind, control.body);
   const std::uint64_t others = encoder_.bytes() + frame_alignment - record_bytes;
   if (const error_code error = write_batch(durable_, names, FrameKind::names)) return error;
@@ -625,8 +630,8 @@ error_code LogEngine::write(std::span<const LogEntry> entries, std::span<const L
     indexed_ = entry.position * frame_alignment / index_stride + 1;
   }
   if (by_id) fresh_names_.clear();
-  if (!controls.empty() && groups_.serial == 0) {
-    groups_ = {header_.serial, first_control};
+  if (first_of_all != 0 && groups_.serial == 0) {
+    groups_ = {header_.serial, first_of_all};
     note_groups_place();
   }
   unproven_ = true;

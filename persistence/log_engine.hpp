@@ -41,8 +41,8 @@ struct EngineOptions {
   /// Called with what the opening has found missing before the disk says that it is known. Errors end the opening.
   std::function<error_code(const std::vector<LogLoss>&)> on_losses = {};
 
-  /// What groups stand at, as bodies of snapshot frames; none if there are no groups. Called when a segment begins, and
-  /// says at least what has been appended so far.
+  /// What groups stand at, and which messages are known, as bodies of snapshot frames. Called when a segment begins, if
+  /// anything of the kind has ever been appended; says at least what has been appended so far.
   std::function<std::vector<std::vector<std::byte>>()> snapshot = {};
 };
 
@@ -54,6 +54,7 @@ struct LogEntry {
   std::uint32_t schema_version = 0;
   std::int64_t wall_ns = 0;
   bool tagged = false;  ///< the body begins with fields
+  bool has_key = false;  ///< it can be known again by them
   std::span<const std::byte> body = {};
   std::uint32_t body_crc = 0;
 };

@@ -107,12 +107,12 @@ class SnapshotCore final : public ReadSource {
     for (int attempt = 0; attempt < most_attempts; ++attempt) {
       const auto segments = segments_.all();
       const GroupsPlace place = find_groups_place(*storage_, segments);
-      auto state = replay_groups(*storage_, segments, place);
-      if (!state) return state;
+      auto now = replay_groups(*storage_, segments, place);
+      if (!now) return now.error();
       // The oldest go first, and by their names: if the first that was needed is there, all were while they were read.
       const auto first = std::ranges::find_if(
           segments, [&](const SegmentRef& segment) { return segment->name.serial >= place.serial; });
-      if (first == segments.end() || is_there(**first)) return state;
+      if (first == segments.end() || is_there(**first)) return std::move(now->groups);
       if (const error_code error = refresh()) return error;
     }
     return error_code(boost::system::errc::resource_unavailable_try_again, boost::system::system_category());

@@ -39,6 +39,10 @@ enum class errc : int {
   log_foreign = 21,        ///< a segment in the directory belongs to another log
   timed_out = 22,          ///< the deadline passed; what was begun may be done yet
   topic_durable = 23,      ///< only the DurableTopics bound to the router publish on it; nothing was published
+  producer_fenced = 24,    ///< a later epoch of the producer has come; nothing was taken
+  sequence_gap = 25,       ///< the producer's sequence before has not come; nothing was taken
+  batch_mixed = 26,        ///< the log has a part of the batch already; nothing was taken
+  outcome_forgotten = 27,  ///< the receipt was kept so long that what became of it is not known any more
 };
 
 using boost::system::error_code;

@@ -34,6 +34,10 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::log_foreign, 21},
     {errc::timed_out, 22},
     {errc::topic_durable, 23},
+    {errc::producer_fenced, 24},
+    {errc::sequence_gap, 25},
+    {errc::batch_mixed, 26},
+    {errc::outcome_forgotten, 27},
 };
 constexpr int first_free_number = 24;
 

@@ -169,6 +169,21 @@ TEST_F(DurableTopicsTest, gives_the_log_all_that_was_said_and_the_route_the_plac
   EXPECT_EQ(read, headers);
 }
 
+TEST_F(DurableTopicsTest, what_the_log_had_already_is_not_delivered_again) {
+  bind();
+  auto route = subscribe();
+  EXPECT_FALSE(topics->publish(message("done.a", "first"), {}, {.message_id = "m"})->duplicate());
+  const auto again = topics->publish(message("done.a", "again"), {}, {.message_id = "m"});
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_TRUE(again->duplicate());
+  EXPECT_EQ(again->offset(), 0U);
+  EXPECT_TRUE(again->logged<Durability::synced>()->duplicate());
+  EXPECT_EQ(again->delivery()->taken, 0U);
+  ASSERT_TRUE(topics->publish(message("done.a", "second"), {}, {.message_id = "n"}));
+  EXPECT_EQ(texts(route), (std::vector<std::string>{"first", "second"}));
+  EXPECT_EQ(topics->stats().undelivered, 0U);
+}
+
 TEST_F(DurableTopicsTest, delivers_an_object_as_itself_and_logs_it_encoded) {
   bind();
   auto route = subscribe();

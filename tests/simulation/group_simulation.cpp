@@ -213,7 +213,7 @@ class Simulation {
     if (!offset) return;
     for (Worker& worker : workers_) {
       Fate& fate = worker.fates[text];
-      fate.offset = *offset;
+      fate.offset = offset->offset;
       fate.keyed = worker.options.mode == GroupMode::key_ordered && !key.empty();
       fate.key = fate.keyed && !record.due ? key : "";
       fate.may_expire = may_expire;

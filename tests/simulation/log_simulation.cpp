@@ -189,7 +189,8 @@ class Simulation {
     result<std::uint64_t> last = std::uint64_t{0};
     for (const Pending& one : pending_) {
       const auto records = static_cast<std::uint32_t>(one.batch.size());
-      last = core_->wait(one.ticket, records, one.durability, nullptr);
+      const auto appended = core_->wait(one.ticket, records, one.durability, nullptr);
+      last = appended ? result<std::uint64_t>(appended->offset) : appended.error();
       if (last) {
         must(*last == next_,
              "LOG-2: offset " + std::to_string(*last) + " was given where " + std::to_string(next_) + " is next");

@@ -71,13 +71,11 @@ BUGS = [
     ("a full disk ends the log", "log_engine.cpp", "stmt",
      "      if (error == boost::system::errc::no_space_on_device) return error;\n",
      "      if (error == boost::system::errc::no_space_on_device && !PLANTED) return error;\n"),
-    ("refused records keep their offsets", "log_core.cpp", "stmt",
-     "  return base_offset_ + ticket - last.before - (last.end - last.first);\n",
-     "  if (PLANTED) return base_offset_ + ticket;\n"
-     "  return base_offset_ + ticket - last.before - (last.end - last.first);\n"),
-    ("a refused record is told an offset", "log_core.cpp", "stmt",
-     "  if (ticket < last.end) return last.error;\n",
-     "  if (ticket < last.end && !PLANTED) return last.error;\n"),
+    ("refused records keep their offsets", "outcomes.cpp", "stmt",
+     "  if (ticket >= last.end) return Appended{base_offset_ + ticket - last.skipped_up_to_end()};\n",
+     "  if (ticket >= last.end) return Appended{base_offset_ + ticket - (PLANTED ? 0 : last.skipped_up_to_end())};\n"),
+    ("a refused record is told an offset", "outcomes.cpp", "stmt", "  if (last.error) return last.error;\n",
+     "  if (last.error && !PLANTED) return last.error;\n"),
     # Opening.
     ("what is not proven is not written again", "log_engine.cpp", "stmt",
      "  for (std::uint64_t at = state.proven; at < state.end;) {\n",

@@ -18,6 +18,9 @@ class Completion {
   /// In the thread that committed it. Must not block or throw; may end the object.
   virtual void complete(error_code error, std::uint64_t offset) noexcept = 0;
 
+  /// Likewise, if the log had it already, at that offset.
+  virtual void complete_duplicate(std::uint64_t offset) noexcept { complete({}, offset); }
+
  protected:
   ~Completion() = default;
 };
@@ -35,16 +38,16 @@ struct LogAccess {
 
   /// Until it is as durable as asked, or has failed. May commit in this thread. The completion is called besides,
   /// perhaps later. Errors: timed_out; and what became of it.
-  static result<std::uint64_t> wait(Log& log, std::uint64_t ticket, Durability durability,
-                                    const std::chrono::steady_clock::time_point* deadline) noexcept;
+  static result<Appended> wait(Log& log, std::uint64_t ticket, Durability durability,
+                               const std::chrono::steady_clock::time_point* deadline) noexcept;
 
   static const std::array<std::uint8_t, 16>& id(const Log& log) noexcept;
 
   static const std::shared_ptr<Groups>& groups(Log& log) noexcept;
 
   template <Durability D>
-  static Receipt<D> receipt(std::uint64_t offset) noexcept {
-    return Receipt<D>(offset, 1);
+  static Receipt<D> receipt(std::uint64_t offset, bool duplicate) noexcept {
+    return Receipt<D>(offset, 1, duplicate);
   }
 };
 

@@ -92,6 +92,10 @@ class AsyncAppend final : public ContextWait, public Completion {
     post();
     waits->posted();
   }
+  void complete_duplicate(std::uint64_t offset) noexcept override {
+    duplicate_ = true;
+    complete({}, offset);
+  }
 
   // What was handed over cannot be taken back: it is about to arrive.
   bool withdraw() noexcept override { return false; }
@@ -119,10 +123,10 @@ class AsyncAppend final : public ContextWait, public Completion {
     void operator()() {
       Handler handler(std::move(self->handler_));
       const error_code error = self->error_;
-      const std::uint64_t offset = self->offset_;
+      const Receipt<D> receipt = LogAccess::receipt<D>(self->offset_, self->duplicate_);
       [[maybe_unused]] const Work work(self->executor_);  // counts until the handler has run
       self.reset();  // the handler may begin the next operation in its memory
-      std::move(handler)(error, LogAccess::receipt<D>(offset));
+      std::move(handler)(error, receipt);
     }
   };
 
@@ -144,6 +148,7 @@ class AsyncAppend final : public ContextWait, public Completion {
   ContextWaits* waits_ = nullptr;
   error_code error_;
   std::uint64_t offset_ = 0;
+  bool duplicate_ = false;
 };
 
 /// One asynchronous receive of a member.

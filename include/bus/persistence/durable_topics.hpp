@@ -99,6 +99,9 @@ class PublishReceipt {
   /// Of a durable one.
   std::uint64_t offset() const noexcept { return offset_; }
 
+  /// Whether the log had it already: see `DedupOptions`. Live receivers do not get it again, unless they get it at once.
+  bool duplicate() const noexcept { return duplicate_; }
+
   /// What is promised; nothing, if it is not durable.
   std::optional<Durability> durability() const noexcept { return durability_; }
 
@@ -106,7 +109,7 @@ class PublishReceipt {
   template <Durability D>
   std::optional<Receipt<D>> logged() const noexcept {
     if (!durability_ || *durability_ < D) return std::nullopt;
-    return detail::LogAccess::receipt<D>(offset_);
+    return detail::LogAccess::receipt<D>(offset_, duplicate_);
   }
 
   /// What became of it in the router. An error, such as closed or out_of_memory, says that live receivers do not get
@@ -115,10 +118,12 @@ class PublishReceipt {
 
  private:
   friend class detail::DurableCore;
-  PublishReceipt(std::optional<Durability> durability, std::uint64_t offset, result<PublishOutcome> delivery)
-      : durability_(durability), offset_(offset), delivery_(std::move(delivery)) {}
+  PublishReceipt(std::optional<Durability> durability, std::uint64_t offset, result<PublishOutcome> delivery,
+                 bool duplicate = false)
+      : durability_(durability), offset_(offset), duplicate_(duplicate), delivery_(std::move(delivery)) {}
   std::optional<Durability> durability_;
   std::uint64_t offset_;
+  bool duplicate_;
   result<PublishOutcome> delivery_;
 };
 

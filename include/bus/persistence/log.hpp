@@ -15,6 +15,8 @@
 //            all that was taken before it.
 // Commit     All that waits is written at once and synced once, at most `batch_bytes` of it: by an appender that
 //            waits for its receipt, if nobody else is at it, or by the log's one commit thread.
+// Duplicates A message whose sender says who it is, by a producer's sequence or an id, is taken once however often it is
+//            sent, also after a crash. The receipt of another copy says the offset of the first.
 // Failure    A write or a sync that fails is never tried again: the log takes nothing more (log_read_only), is read on,
 //            and can be opened again in the process (`reopen`). A full disk is no such failure.
 // Lifetime   The log must outlive the use of its readers, and receipts that wait. Destroying it is `close`.
@@ -53,14 +55,23 @@ class ReaderCore;
 class SnapshotCore;
 class Completion;
 
-result<std::uint64_t> wait_for_append(LogCore& log, std::uint64_t ticket, std::uint32_t records, Durability durability,
-                                      const std::chrono::steady_clock::time_point* deadline) noexcept;
+/// Where the first of the records stands.
+struct Appended {
+  std::uint64_t offset = 0;
+  bool duplicate = false;
+};
+result<Appended> wait_for_append(LogCore& log, std::uint64_t ticket, std::uint32_t records, Durability durability,
+                                 const std::chrono::steady_clock::time_point* deadline) noexcept;
 bool is_settled(const LogCore& log, std::uint64_t ticket, std::uint32_t records, Durability durability) noexcept;
 struct LogAccess;
 
 }  // namespace detail
 
 // --- Receipts. ---
+
+/// The offset in the receipt of a duplicate that is more than 64 sequences behind the last of its producer: it is in the
+/// log, and where is not known any more.
+inline constexpr std::uint64_t unknown_offset = ~std::uint64_t{0};
 
 /// Says that records are in the log, as durable as its type says.
 template <Durability D>
@@ -70,11 +81,14 @@ class Receipt {
   std::uint64_t offset() const noexcept { return offset_; }
   std::uint64_t records() const noexcept { return records_; }
 
+  /// Whether the log had them already, and nothing was written: see `DedupOptions`. What it had is as durable now.
+  bool duplicate() const noexcept { return duplicate_; }
+
   /// What promises more may stand for what promises less.
   template <Durability Less>
     requires(Less < D)
   operator Receipt<Less>() const noexcept {  // NOLINT(google-explicit-constructor)
-    return Receipt<Less>(offset_, records_);
+    return Receipt<Less>(offset_, records_, duplicate_);
   }
 
  private:
@@ -83,9 +97,11 @@ class Receipt {
   template <Durability>
   friend class PendingReceipt;
   friend struct detail::LogAccess;
-  Receipt(std::uint64_t offset, std::uint64_t records) noexcept : offset_(offset), records_(records) {}
+  Receipt(std::uint64_t offset, std::uint64_t records, bool duplicate) noexcept
+      : offset_(offset), records_(records), duplicate_(duplicate) {}
   std::uint64_t offset_;
   std::uint64_t records_;
+  bool duplicate_;
 };
 
 /// A receipt that may have to be waited for. The log goes on whether or not anybody does; dropping it forgets it.
@@ -94,7 +110,9 @@ template <Durability D>
 class [[nodiscard]] PendingReceipt {
  public:
   /// Waits. May commit what waits, in this thread.
-  /// Errors: log_read_only, if the log failed before it was committed; no_space_on_device; payload_too_large.
+  /// Errors: log_read_only, if the log failed before it was committed; no_space_on_device; payload_too_large;
+  ///         producer_fenced; sequence_gap; batch_mixed; outcome_forgotten, if it was kept while very many others were
+  ///         refused or duplicates.
   result<Receipt<D>> wait() const noexcept { return wait(nullptr); }
 
   /// Errors: timed_out; it may be committed yet. And those of `wait`.
@@ -108,9 +126,9 @@ class [[nodiscard]] PendingReceipt {
  private:
   friend class Log;
   result<Receipt<D>> wait(const std::chrono::steady_clock::time_point* deadline) const noexcept {
-    const auto offset = detail::wait_for_append(*log_, ticket_, records_, D, deadline);
-    if (!offset) return offset.error();
-    return Receipt<D>(*offset, records_);
+    const auto appended = detail::wait_for_append(*log_, ticket_, records_, D, deadline);
+    if (!appended) return appended.error();
+    return Receipt<D>(appended->offset, records_, appended->duplicate);
   }
   PendingReceipt(detail::LogCore& log, std::uint64_t ticket, std::uint32_t records) noexcept
       : log_(&log), ticket_(ticket), records_(records) {}
@@ -244,6 +262,8 @@ struct LogStats {
   std::uint64_t sync_failures = 0;
   std::uint64_t overloads = 0;  ///< appends refused for want of memory
   std::uint64_t rejected = 0;  ///< records refused for want of disk
+  std::uint64_t duplicates = 0;  ///< records that the log had already
+  std::uint64_t out_of_sequence = 0;  ///< records refused with producer_fenced, sequence_gap, batch_mixed
   std::uint64_t uncommitted_bytes = 0;
   std::uint64_t unsynced_bytes = 0;
 
@@ -293,13 +313,16 @@ class Log {
   /// Returns: when it is as durable as asked. Blocks: for a sync, if so.
   /// Errors: overloaded, beyond `uncommitted_bytes`; no_space_on_device; log_read_only; closed; payload_too_large, if
   ///         it could not stand in a segment; topic_invalid, if it has none; key_too_long, name_invalid for a text that
-  ///         is too long.
+  ///         is too long; producer_fenced, sequence_gap: see `Producer`.
   template <Durability D = Durability::synced>
   result<Receipt<D>> append(const Record& record) noexcept {
     return append<D>(std::span(&record, 1));
   }
   /// One after the other, in one commit, or none of them. At most `batch_bytes` and a quarter of `uncommitted_bytes`,
   /// and as many records as `uncommitted_bytes` has units of 2 KiB, or 4,096.
+  /// A duplicate, if all are such, of records that follow each other in the log without a gap.
+  /// Errors: batch_mixed, if some are duplicates and others are not, or it holds one twice. A record that says neither
+  ///         producer nor id is no duplicate. And those of the other form.
   template <Durability D = Durability::synced>
   result<Receipt<D>> append(std::span<const Record> records) noexcept {
     const auto pending = take<D>(records, true, nullptr);

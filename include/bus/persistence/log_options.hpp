@@ -17,7 +17,7 @@ namespace bus {
 /// What a receipt promises. Each includes those in front of it.
 enum class Durability : std::uint8_t {
   buffered,  ///< the log has it. The end of the process may take it back; a full disk may refuse it or what is in front
-             ///< of it yet, and then its offset is another than the receipt's
+             ///< of it yet, or the log may have one of them already; then its offset is another than the receipt's
   written,  ///< the operating system has it; a loss of power may take it back
   interval,  ///< as written, and synced within `LogOptions::sync_every` or `sync_every_bytes`, whichever comes first
   synced,  ///< it is on the disk
@@ -40,6 +40,19 @@ struct Retention {
   std::optional<std::chrono::nanoseconds> age = {};  ///< since a segment was sealed
   std::optional<std::uint64_t> records = {};
   friend bool operator==(const Retention&, const Retention&) = default;
+};
+
+/// By what a message is known again that is sent once more, as its sender does not know what became of it: by
+/// `Record::producer`, or else by `Record::message_id` among those of its `Record::source`. It is not written again, and
+/// its receipt says where the first one stands. What is known outlasts the process, and the records.
+struct DedupOptions {
+  std::size_t ids_per_sender = 100'000;  ///< the latest ones
+  std::chrono::nanoseconds id_age = std::chrono::minutes(2);  ///< an id that is older may come again
+
+  // Of these, as many as an eighth and a sixteenth of a segment have room for, at 48 bytes and at 416: what is known is
+  // written once in every segment. In memory one takes some 60 bytes, and some 600.
+  std::size_t ids = 200'000;  ///< of all senders; beyond it the oldest go
+  std::size_t producers = 10'000;  ///< beyond it the one goes that has been idle the longest
 };
 
 struct LogOptions {
@@ -76,6 +89,9 @@ struct LogOptions {
 
   /// Compress payloads from so many bytes on, with LZ4, where it helps. Zero: never.
   std::size_t compress_from_bytes = 0;
+
+  /// None: what is sent twice is written twice. What was taken meanwhile may not be known again later.
+  std::optional<DedupOptions> dedup = DedupOptions();
 
   /// Look at every byte of every segment when opening; else sealed segments are looked at when they are read.
   bool verify = false;

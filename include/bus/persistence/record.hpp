@@ -25,7 +25,9 @@ struct Header {
   friend bool operator==(const Header&, const Header&) = default;
 };
 
-/// Who sent a message, and the how manieth it is, so that one that is sent again after a crash can be known.
+/// Who sent a message, and the how manieth it is, so that one that is sent again after a crash can be known. A producer
+/// begins at any sequence; then each is one more than the last. In a higher epoch it begins anew, and what comes from a
+/// lower one is refused.
 struct Producer {
   std::uint64_t id = 0;
   std::uint32_t epoch = 0;
@@ -53,7 +55,7 @@ struct Record {
   std::string_view schema = {};  ///< its name, at most `limits::max_name_bytes`
   std::uint32_t schema_version = 0;
 
-  std::string_view message_id = {};
+  std::string_view message_id = {};  ///< by which it is known again, if it has no producer: see `DedupOptions`
   std::optional<Producer> producer = {};
   std::optional<std::uint8_t> priority = {};
   std::optional<std::chrono::system_clock::time_point> due = {};
