@@ -96,10 +96,11 @@ class Replay {
       items_.done(fields->settles->queue, fields->settles->offset, fields->settles->offset + 1);
       (void)apply_items(items_.bytes(), now_.groups);
       bury(fields->settles->queue, offset);
-    } else if (now_.dedup != nullptr) {
-      // Its own time is the sender's, and may be any; the log took it just before it wrote the batch.
-      if (const DedupKey key = key_of(*fields); !key.empty()) now_.dedup->restore(key, offset, written_ns_);
     }
+    const DedupKey key = key_of(*fields);
+    if (now_.dedup == nullptr || key.empty()) return;
+    // Its own time is the sender's, and may be any; the log took it just before it wrote the batch.
+    now_.dedup->restore(key, offset, written_ns_);
   }
 
   /// A message of that queue is a dead letter now.

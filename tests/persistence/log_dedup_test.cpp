@@ -214,6 +214,9 @@ TEST_F(LogDedup, what_stands_behind_a_duplicate_in_a_commit_has_the_next_offset)
     }
   }
   EXPECT_EQ(core->stats().commits, commits + 1);
+  expect_duplicate(append(with_id("a")), 1);
+  expect_duplicate(append(with_sequence(1)), 4);
+  expect_duplicate(append(with_id("b")), 5);
   EXPECT_EQ(next(), 7U);
   const auto found = ids();
   EXPECT_EQ(found.at(1), "a");
@@ -298,11 +301,14 @@ TEST_F(LogDedup, records_that_go_together_are_a_duplicate_if_all_are) {
 TEST_F(LogDedup, records_that_go_together_are_refused_if_only_some_are_duplicates) {
   expect_fresh(append(with_id("a")), 0);
   expect_fresh(append(with_id("b")), 1);
+  expect_fresh(append({.topic = "t"}), 2);
+  expect_fresh(append(with_id("apart")), 3);
   const auto refused = [&](const std::vector<Record>& batch) { return append(batch).error() == errc::batch_mixed; };
   EXPECT_TRUE(refused({with_id("a"), with_id("new")}));
   EXPECT_TRUE(refused({with_id("new"), with_id("a")}));
   EXPECT_TRUE(refused({{.topic = "t"}, with_id("b")})) << "what says nothing is new";
   EXPECT_TRUE(refused({with_id("b"), with_id("a")})) << "they stand in another order";
+  EXPECT_TRUE(refused({with_id("b"), with_id("apart")})) << "something stands between them";
   EXPECT_TRUE(refused({with_id("new"), with_id("new")}));
   EXPECT_EQ(append(std::vector<Record>{with_id("new"), with_sequence(4), with_sequence(6)}).error(),
             errc::sequence_gap);
@@ -310,12 +316,12 @@ TEST_F(LogDedup, records_that_go_together_are_refused_if_only_some_are_duplicate
   const std::uint64_t first = hand_over(with_id("c"));
   const std::vector<Record> batch{with_id("c"), with_id("new")};
   const std::uint64_t second = hand_over(batch);
-  expect_fresh(wait(first), 2);
+  expect_fresh(wait(first), 4);
   EXPECT_EQ(wait(second, 2).error(), errc::batch_mixed);
-  EXPECT_EQ(next(), 3U);
+  EXPECT_EQ(next(), 5U);
   // What was refused has left nothing behind.
-  expect_fresh(append(with_id("new")), 3);
-  expect_fresh(append(with_sequence(9)), 4);
+  expect_fresh(append(with_id("new")), 5);
+  expect_fresh(append(with_sequence(9)), 6);
   EXPECT_EQ(core->dedup()->under_way(), 0U);
 }
 
