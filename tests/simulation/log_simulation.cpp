@@ -54,6 +54,8 @@ struct Sent {
   std::string key;
   std::string schema;
   std::string payload;
+  std::string id = {};
+  std::optional<Producer> producer = {};
   friend bool operator==(const Sent&, const Sent&) = default;
 };
 
@@ -75,6 +77,8 @@ class Simulation {
     if (chance(4)) options_.full_disk = FullDisk::drop_oldest;
     options_.max_loss_share = 1;
     options_.max_loss_bytes = std::uint64_t{1} << 40;
+    resends_ = seed % 5 == 4;  // and no other, so that the seeds that are kept stay what they are
+    options_.dedup->id_age = std::chrono::hours(24 * 365);
   }
 
   void run() {
@@ -166,7 +170,9 @@ class Simulation {
                          .payload = as_payload(one.payload),
                          .key = one.key,
                          .schema = one.schema,
-                         .schema_version = one.schema.empty() ? 0U : 3U});
+                         .schema_version = one.schema.empty() ? 0U : 3U,
+                         .message_id = one.id,
+                         .producer = one.producer});
     }
     return core_->hand_over(records, durability, true, nullptr);
   }
@@ -233,7 +239,104 @@ class Simulation {
     if (follower && !disk_.power_is_off()) follow(**follower, followed);
   }
 
+  // --- Messages that are sent again. ---
+
+  struct Found {
+    std::map<std::uint64_t, Sent> records;
+    std::uint64_t first = 0;
+    std::uint64_t committed = 0;
+  };
+
+  /// By what the log knows one again.
+  using Identity = std::pair<std::uint64_t, std::string>;  // of a producer, or an id
+  static Identity identity(const Sent& sent) {
+    if (!sent.producer) return {0, sent.id};
+    const std::string digits = std::to_string(sent.producer->sequence);
+    return {sent.producer->id, std::string(10 - digits.size(), '0') + digits};
+  }
+  /// Of the latest message of a producer that the log has.
+  std::optional<std::uint64_t> last_sequence(std::uint64_t producer) const {
+    const auto behind = taken_.lower_bound({producer + 1, ""});
+    if (behind == taken_.begin() || std::prev(behind)->first.first != producer) return std::nullopt;
+    return std::stoull(std::prev(behind)->first.second);
+  }
+
+  Sent draw_one_to_resend() {
+    Sent sent = draw();
+    if (chance(2)) {
+      sent.id = "id" + std::to_string(drawn_);
+    } else {
+      const std::uint64_t producer = 1 + random_() % 2;
+      const auto last = last_sequence(producer);
+      sent.producer = Producer{.id = producer, .epoch = 1, .sequence = last ? *last + 1 : 0};
+    }
+    sent_.push_back(sent);
+    return sent;
+  }
+
+  /// Sends a message that is new, or one that was sent before, whatever became of it.
+  void send() {
+    const Sent sent = sent_.empty() || chance(2) ? draw_one_to_resend() : sent_[random_() % sent_.size()];
+    const Durability durability = chance(2) ? Durability::synced : Durability::written;
+    const auto known = taken_.find(identity(sent));
+    const auto last = sent.producer ? last_sequence(sent.producer->id) : std::nullopt;
+    const bool is_duplicate = known != taken_.end() || (last && sent.producer->sequence <= *last);
+    const bool is_gap = last && sent.producer->sequence > *last + 1;
+    const auto ticket = hand_over({sent}, durability);
+    if (!ticket) return;
+    const auto appended = core_->wait(*ticket, 1, durability, nullptr);
+    if (!appended) {
+      const bool is_refused = appended.error() == errc::sequence_gap;
+      must(!is_refused || is_gap, "a message that may come next is refused");
+      if (appended.error() == errc::log_read_only && !is_duplicate && !is_gap) in_doubt_.push_back(sent);
+      return;
+    }
+    must(!is_gap, "a message was taken in front of one before it");
+    must(appended->duplicate == is_duplicate,
+         is_duplicate ? "a message was taken twice" : "a message was taken for another");
+    if (is_duplicate) {
+      const std::uint64_t offset = known != taken_.end() ? known->second : unknown_offset;
+      must(appended->offset == offset || (sent.producer && appended->offset == unknown_offset),
+           "a duplicate was told offset " + std::to_string(appended->offset) + " and not " + std::to_string(offset));
+      if (known != taken_.end() && durability == Durability::synced) synced_ = std::max(synced_, offset + 1);
+      return;
+    }
+    must(appended->offset == next_, "LOG-2: a message was given an offset that is not the next");
+    history_.resize(next_ + 1);
+    history_[next_] = sent;
+    taken_[identity(sent)] = next_++;
+    written_ = next_;
+    if (durability == Durability::synced) synced_ = next_;
+  }
+
+  /// What the log has of them after an opening.
+  void note_taken(const Found& found) {
+    // What was dropped stays known.
+    std::erase_if(taken_, [&](const auto& one) {
+      return one.second >= std::max(found.first, may_be_dropped_) && !found.records.contains(one.second);
+    });
+    for (const auto& [offset, sent] : found.records) {
+      if (sent.id.empty() && !sent.producer) continue;
+      const auto [one, is_new] = taken_.try_emplace(identity(sent), offset);
+      must(is_new || one->second == offset, "a message stands in the log twice");
+    }
+  }
+
   void step() {
+    if (resends_ && chance(2)) {
+      send();
+    } else {
+      append_or_care();
+    }
+    may_be_dropped_ = std::max(may_be_dropped_, core_->segments().first_offset());
+    // The power may have gone while the oldest one did.
+    const auto segments = core_->segments().all();
+    if (disk_.power_is_off() && segments.size() > 1) {
+      may_be_dropped_ = std::max(may_be_dropped_, segments[1]->name.base_offset);
+    }
+  }
+
+  void append_or_care() {
     std::vector<Sent> batch(chance(4) ? 1 + random_() % 6 : 1);
     for (Sent& one : batch) one = draw();
     const Durability durability = chance(2)   ? Durability::synced
@@ -268,12 +371,6 @@ class Simulation {
              "interval: more is unsynced than was promised");
         break;
       }
-    }
-    may_be_dropped_ = std::max(may_be_dropped_, core_->segments().first_offset());
-    // The power may have gone while the oldest one did.
-    const auto segments = core_->segments().all();
-    if (disk_.power_is_off() && segments.size() > 1) {
-      may_be_dropped_ = std::max(may_be_dropped_, segments[1]->name.base_offset);
     }
   }
 
@@ -327,17 +424,12 @@ class Simulation {
          "LOG-2: offset " + std::to_string(offset) + " was never appended");
     const Sent& sent = *history_[offset];
     must(record.topic() == sent.topic && record.principal() == sent.principal && record.key() == sent.key &&
-             record.text() == sent.payload && record.schema() == sent.schema,
+             record.text() == sent.payload && record.schema() == sent.schema && record.message_id() == sent.id &&
+             record.producer() == sent.producer,
          "LOG-2: offset " + std::to_string(offset) + " is not what was appended");
   }
 
   // --- After a crash. ---
-
-  struct Found {
-    std::map<std::uint64_t, Sent> records;
-    std::uint64_t first = 0;
-    std::uint64_t committed = 0;
-  };
 
   Found read_everything() {
     Found found{.records = {}, .first = core_->segments().first_offset(), .committed = core_->segments().committed()};
@@ -349,9 +441,13 @@ class Simulation {
       if (outcome->outcome() == ReadOutcome::end) return found;
       if (outcome->outcome() != ReadOutcome::record) continue;
       const RecordView& record = (*reader)->record();
-      found.records[record.offset()] = {std::string(record.topic()), std::string(record.principal()),
-                                        std::string(record.key()), std::string(record.schema()),
-                                        std::string(record.text())};
+      found.records[record.offset()] = {std::string(record.topic()),
+                                        std::string(record.principal()),
+                                        std::string(record.key()),
+                                        std::string(record.schema()),
+                                        std::string(record.text()),
+                                        std::string(record.message_id()),
+                                        record.producer()};
     }
   }
 
@@ -395,6 +491,7 @@ class Simulation {
     for (std::uint64_t offset = found.first; offset < found.committed; ++offset) history_[offset].reset();
     for (const auto& [offset, sent] : found.records) history_[offset] = sent;
     in_doubt_.clear();
+    note_taken(found);
     next_ = written_ = synced_ = found.committed;
     power_was_lost_ = false;
     if (chance(6)) check_is_a_function(found);
@@ -534,6 +631,8 @@ class Simulation {
   std::vector<std::optional<Sent>> history_;  // by offset; nothing where a record is known to be missing
   std::vector<Sent> in_doubt_;
   std::vector<Pending> pending_;
+  std::vector<Sent> sent_;  // that may be sent again
+  std::map<Identity, std::uint64_t> taken_;  // their offsets
   std::set<std::uint64_t> missing_;
   std::uint64_t next_ = 0;
   std::uint64_t written_ = 0;
@@ -544,6 +643,7 @@ class Simulation {
   bool power_was_lost_ = false;
   bool damage_at_end_ = false;
   bool rolls_often_ = false;
+  bool resends_ = false;
   bool nothing_fails_ = false;  // but for want of room
 };
 
