@@ -493,7 +493,7 @@ class Resender {
     SetClock clock;
     LogOptions options;
     options.segment_bytes = segment_bytes;
-    options.uncommitted_bytes = std::size_t{64} << 10;
+    options.uncommitted_bytes = std::size_t{256} << 10;
     options.spare_segments = 1;
     options.clock = &clock;
     std::map<std::uint64_t, std::uint64_t> promised;  // offsets
