@@ -99,7 +99,8 @@ class PublishReceipt {
   /// Of a durable one.
   std::uint64_t offset() const noexcept { return offset_; }
 
-  /// Whether the log had it already: see `DedupOptions`. Live receivers do not get it again, unless they get it at once.
+  /// Whether the log had it already: see `DedupOptions`. Live receivers do not get it again, unless they get it at
+  /// once.
   bool duplicate() const noexcept { return duplicate_; }
 
   /// What is promised; nothing, if it is not durable.

@@ -15,7 +15,8 @@
 //            all that was taken before it.
 // Commit     All that waits is written at once and synced once, at most `batch_bytes` of it: by an appender that
 //            waits for its receipt, if nobody else is at it, or by the log's one commit thread.
-// Duplicates A message whose sender says who it is, by a producer's sequence or an id, is taken once however often it is
+// Duplicates A message whose sender says who it is, by a producer's sequence or an id, is taken once however often it
+// is
 //            sent, also after a crash. The receipt of another copy says the offset of the first.
 // Failure    A write or a sync that fails is never tried again: the log takes nothing more (log_read_only), is read on,
 //            and can be opened again in the process (`reopen`). A full disk is no such failure.
@@ -69,8 +70,8 @@ struct LogAccess;
 
 // --- Receipts. ---
 
-/// The offset in the receipt of a duplicate that is more than 64 sequences behind the last of its producer: it is in the
-/// log, and where is not known any more.
+/// The offset in the receipt of a duplicate that is more than 64 sequences behind the last of its producer, or was
+/// taken by damage or a loss of power that left a later one: it was taken, and where is not known any more.
 inline constexpr std::uint64_t unknown_offset = ~std::uint64_t{0};
 
 /// Says that records are in the log, as durable as its type says.

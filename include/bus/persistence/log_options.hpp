@@ -43,8 +43,8 @@ struct Retention {
 };
 
 /// By what a message is known again that is sent once more, as its sender does not know what became of it: by
-/// `Record::producer`, or else by `Record::message_id` among those of its `Record::source`. It is not written again, and
-/// its receipt says where the first one stands. What is known outlasts the process, and the records.
+/// `Record::producer`, or else by `Record::message_id` among those of its `Record::source`. It is not written again,
+/// and its receipt says where the first one stands. What is known outlasts the process, and the records.
 struct DedupOptions {
   std::size_t ids_per_sender = 100'000;  ///< the latest ones
   std::chrono::nanoseconds id_age = std::chrono::minutes(2);  ///< an id that is older may come again
