@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -25,7 +26,18 @@ constexpr std::size_t max_line_bytes = (6 * std::size_t{64} + 1) << 20;
 /// Whether it is the line that is wrong, and the next one may do.
 bool is_fault_of_line(const bus::error_code& error) {
   return error == bus::errc::payload_too_large || error == bus::errc::topic_invalid ||
-         error == bus::errc::principal_invalid || error == bus::errc::key_too_long || error == bus::errc::name_invalid;
+         error == bus::errc::principal_invalid || error == bus::errc::key_too_long ||
+         error == bus::errc::name_invalid || error == bus::errc::producer_fenced || error == bus::errc::sequence_gap;
+}
+
+/// What is said of a receipt: the offset, or as JSON behind `what`, which is a line's number or nothing.
+template <bus::Durability D>
+std::string answer(const bus::Receipt<D>& receipt, bool json, const std::string& what = {}) {
+  const bool known = receipt.offset() != bus::unknown_offset;  // it may not be, of a duplicate
+  const std::string offset = known ? std::to_string(receipt.offset()) : json ? "null" : "unknown";
+  if (!json) return offset + '\n';
+  return "{" + what + "\"offset\":" + offset + ",\"durability\":\"" + std::string(to_string(D)) + '"' +
+         (receipt.duplicate() ? ",\"duplicate\":true" : "") + "}\n";
 }
 
 /// Hands lines over to the log and answers them in order.
@@ -101,10 +113,7 @@ class Appender {
     in_flight_.pop_front();
     const auto receipt = oldest.receipt.wait();
     if (!receipt) return complain(oldest.line, receipt.error());
-    const std::string offset = std::to_string(receipt->offset());
-    if (!options_.json) return print(offset + '\n');
-    print("{\"line\":" + std::to_string(oldest.line) + ",\"offset\":" + offset + ",\"durability\":\"" +
-          std::string(to_string(D)) + "\"}\n");
+    print(answer(*receipt, options_.json, "\"line\":" + std::to_string(oldest.line) + ','));
   }
 
   void complain(std::uint64_t line, const bus::error_code& error) {
@@ -141,7 +150,9 @@ Exit run(bus::Log& log, const AppendOptions& options, const Interrupt& interrupt
 
 Exit append(const AppendOptions& options) {
   const Interrupt interrupt;
-  OpenLog open = open_to_write(options.directory, {.segment_bytes = options.segment_bytes});
+  bus::LogOptions log_options{.segment_bytes = options.segment_bytes};
+  if (options.keep_duplicates) log_options.dedup = std::nullopt;
+  OpenLog open = open_to_write(options.directory, log_options);
   const Exit exit = run(open.log, options, interrupt);
   return close(open, options.directory, exit);
 }
@@ -150,8 +161,7 @@ Exit append_one(const std::string& directory, const bus::Record& record, bool js
   OpenLog open = open_to_write(directory, {.spare_segments = 0});  // it has no use for one
   const auto receipt = open.log.append(record);
   if (!receipt) throw_error("cannot append to the log in", directory, receipt.error());
-  const std::string offset = std::to_string(receipt->offset());
-  print(json ? "{\"offset\":" + offset + ",\"durability\":\"synced\"}\n" : offset + '\n');
+  print(answer(*receipt, json));
   flush();
   return close(open, directory, success);
 }

@@ -19,6 +19,7 @@ struct AppendOptions {
   bus::Durability durability = bus::Durability::synced;
   std::size_t in_flight = 1024;  ///< lines that were handed over and not answered, at most
   std::uint64_t segment_bytes = bus::LogOptions().segment_bytes;
+  bool keep_duplicates = false;  ///< write also what the log has already, as a copy must
   bool json = false;
 };
 

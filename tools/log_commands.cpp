@@ -63,6 +63,8 @@ void LogCommands::add_append() {
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{4096}).description(""))
       ->type_name("MIB")
       ->capture_default_str();
+  command.add_flag("--keep-duplicates", keep_duplicates_,
+                   "Write also what the log has already, as a copy of a log must");
   command.add_flag("--json", json_, "Print a receipt as a JSON object: its line, its offset and its durability");
   command.footer(
       "Example:\n"
@@ -71,8 +73,10 @@ void LogCommands::add_append() {
       "strings), time, source, correlation, trace, terminal, schema, schema_version, message_id, producer,\n"
       "priority, due, expiry; other keys are ignored. A payload that is a string stands for its text, any\n"
       "other value for its JSON; bytes that are no text stand as base64 under payload_base64.\n"
-      "The offset of each record is printed once it is as durable as asked. Lines that are no events are\n"
-      "told on standard error and skipped. Ctrl-C ends it after what is in flight.\n\n"
+      "The offset of each record is printed once it is as durable as asked. A line whose producer or\n"
+      "message_id says that the log has it already is not written again, and its offset is that of the\n"
+      "first one. Lines that are no events, or out of their producer's order, are told on standard error\n"
+      "and skipped. Ctrl-C ends it after what is in flight.\n\n"
       "Exit status: 0; 3 if lines were skipped or records of the log are missing; 2 for wrong usage; 1 for any other\n"
       "failure.");
 }
@@ -110,10 +114,11 @@ void LogCommands::add_dump() {
       ->check(CLI::NonNegativeNumber.description(""))
       ->type_name("OFFSET");
   command.add_flag("--json", json_, "As without it: a record is a JSON object on a line");
-  command.footer(std::string("Example: copy a log:\n"
-                             "  busbar log dump /tmp/agents | busbar log append /tmp/copy > /tmp/offsets\n\n"
-                             "Records that are missing are told on standard error.\n\n") +
-                 statuses);
+  command.footer(
+      std::string("Example: copy a log:\n"
+                  "  busbar log dump /tmp/agents | busbar log append --keep-duplicates /tmp/copy > /tmp/offsets\n\n"
+                  "Records that are missing are told on standard error.\n\n") +
+      statuses);
 }
 
 void LogCommands::add_info() {
@@ -157,6 +162,7 @@ Exit LogCommands::run_append() const {
                  .durability = durabilities.at(durability_),
                  .in_flight = in_flight_,
                  .segment_bytes = segment_mib_ << 20,
+                 .keep_duplicates = keep_duplicates_,
                  .json = json_});
 }
 

@@ -51,6 +51,7 @@ class LogCommands {
   bool follow_ = false;
   double mib_per_second_ = 32;
   bool accept_ = false;
+  bool keep_duplicates_ = false;
   bool json_ = false;
 };
 

@@ -39,7 +39,7 @@ constexpr std::pair<errc, int> numbered[] = {
     {errc::batch_mixed, 26},
     {errc::outcome_forgotten, 27},
 };
-constexpr int first_free_number = 24;
+constexpr int first_free_number = 28;
 
 std::string unknown_message() { return bus_category().message(1'000'000); }
 

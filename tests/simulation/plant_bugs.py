@@ -76,6 +76,22 @@ BUGS = [
      "  if (ticket >= last.end) return Appended{base_offset_ + ticket - (PLANTED ? 0 : last.skipped_up_to_end())};\n"),
     ("a refused record is told an offset", "outcomes.cpp", "stmt", "  if (last.error) return last.error;\n",
      "  if (last.error && !PLANTED) return last.error;\n"),
+    # What is sent twice.
+    ("what is sent twice is written twice", "batch_judge.cpp", "stmt", "  if (dedup_ == nullptr) return true;\n",
+     "  if (dedup_ == nullptr || PLANTED) return true;\n"),
+    ("a duplicate is told the offset of another", "batch_judge.cpp", "stmt",
+     "        if (answer.offset) place(*answer.offset, i);\n",
+     "        if (answer.offset) place(*answer.offset + (PLANTED ? 1 : 0), i);\n"),
+    ("what was refused is known", "batch_judge.cpp", "stmt",
+     "  for (const std::uint64_t ticket : fresh_) dedup_->cancel(ticket);\n",
+     "  for (const std::uint64_t ticket : fresh_) {\n    if (PLANTED) {\n      dedup_->commit(ticket, ticket);\n"
+     "    } else {\n      dedup_->cancel(ticket);\n    }\n  }\n"),
+    ("what was taken since the snapshot is not known again", "group_replay.cpp", "stmt",
+     "    now_.dedup->restore(key, offset, written_ns_);\n",
+     "    if (!PLANTED) now_.dedup->restore(key, offset, written_ns_);\n"),
+    ("what the snapshot knows is not known again", "group_replay.cpp", "stmt",
+     "    if (rules_ && kind == Dedup::frame_kind) (void)messages_.add(body);\n",
+     "    if (rules_ && kind == Dedup::frame_kind && !PLANTED) (void)messages_.add(body);\n"),
     # Opening.
     ("what is not proven is not written again", "log_engine.cpp", "stmt",
      "  for (std::uint64_t at = state.proven; at < state.end;) {\n",

@@ -235,6 +235,28 @@ class LogTest(unittest.TestCase):
         self.append(dumped.rstrip("\n"), log=self.folder / "copy")
         self.assertEqual(self.succeed("dump", self.folder / "copy"), dumped)
 
+    def test_what_is_sent_twice_is_written_once(self):
+        def receipts(*events, arguments=(), status=0):
+            output = self.succeed("append", self.log, "--json", *arguments, stdin=lines(*events), status=status)
+            return [(line["line"], line["offset"], line.get("duplicate", False))
+                    for line in map(json.loads, output.splitlines())]
+
+        def sent(sequence, **fields):
+            return event(producer={"id": 7, "epoch": 1, "sequence": sequence}, **fields)
+
+        named = event(message_id="m-1")
+        self.assertEqual(receipts(sent(0), named, sent(1), sent(0), named),
+                         [(1, 0, False), (2, 1, False), (3, 2, False), (4, 0, True), (5, 1, True)])
+        self.assertEqual(receipts(named, sent(1)), [(1, 1, True), (2, 2, True)])
+        self.assertEqual(len(self.dump()), 3)
+        self.assertEqual(receipts(sent(9), event(), status=3), [(2, 3, False)])
+
+        self.assertEqual(receipts(named, sent(1), arguments=["--keep-duplicates"]), [(1, 4, False), (2, 5, False)])
+        dumped = self.succeed("dump", self.log)
+        copy = self.folder / "copy"
+        self.succeed("append", copy, "--keep-duplicates", stdin=dumped)
+        self.assertEqual(self.succeed("dump", copy), dumped)
+
     def test_one_writer_at_a_time(self):
         with Process("append", self.log) as writer:
             writer.write(lines(event()))
