@@ -130,8 +130,6 @@ std::optional<std::string_view> take_text(std::span<const std::byte>& in, std::u
   return text;
 }
 
-std::string_view cut(std::string_view error) noexcept { return error.substr(0, max_error_bytes); }
-
 // --- Of what a queue is. ---
 
 constexpr std::size_t spec_head_bytes = 16;

@@ -44,7 +44,8 @@ struct Progress {
   std::string last_error = {};
   friend bool operator==(const Progress&, const Progress&) = default;
 };
-inline constexpr std::size_t max_error_bytes = 256;  ///< what is longer is cut when it is written
+inline constexpr std::size_t max_error_bytes = 256;  ///< what is longer is cut
+inline std::string_view cut(std::string_view error) noexcept { return error.substr(0, max_error_bytes); }
 
 /// Offsets, as ranges that do not touch each other.
 class OffsetSet {

@@ -2,6 +2,7 @@
 #include "persistence/log_core.hpp"
 
 #include "persistence/groups.hpp"
+#include "persistence/nanoseconds.hpp"
 #include "persistence/record_body.hpp"
 #include "persistence/scrub.hpp"
 
@@ -31,13 +32,6 @@ constexpr std::string_view unaccepted_name = "losses-not-accepted";
 constexpr std::uint64_t least_loss_bytes = std::uint64_t{64} << 10;
 
 error_code system_error(sys::errc::errc_t what) noexcept { return {what, sys::system_category()}; }
-
-std::int64_t in_ns(std::chrono::steady_clock::time_point time) noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-}
-std::int64_t wall_ns(const Clock& clock) noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(clock.wall().time_since_epoch()).count();
-}
 
 bool is_sound(const LogOptions& options) noexcept {
   constexpr std::chrono::nanoseconds longest = std::chrono::hours(24 * 365 * 10);  // deadlines must not overflow
@@ -388,7 +382,7 @@ result<std::uint64_t> LogCore::hand_over(std::span<const bus::Record> records, D
     entry.has_key = !settles && (record.producer || !record.message_id.empty());
     entry.time_ns.reset();
     if (record.time) {
-      entry.time_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(record.time->time_since_epoch()).count();
+      entry.time_ns = in_ns(*record.time);
     }
     entry.together = i == 0 ? count : 0;
     entry.completion = i == 0 ? completion : nullptr;

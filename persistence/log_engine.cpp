@@ -2,6 +2,7 @@
 #include "persistence/log_engine.hpp"
 
 #include "persistence/commit_hint.hpp"
+#include "persistence/nanoseconds.hpp"
 
 #include <algorithm>
 #include <array>
@@ -17,10 +18,6 @@ constexpr std::string_view quarantine_name = "quarantine";
 
 error_code no_space() noexcept { return {boost::system::errc::no_space_on_device, boost::system::system_category()}; }
 constexpr std::size_t settle_bytes = std::size_t{64} * 1024;
-
-std::int64_t wall_ns(const Clock& clock) noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(clock.wall().time_since_epoch()).count();
-}
 
 /// What a batch of one record takes besides the record, its names included.
 constexpr std::uint64_t overhead_of_batch = 3 * (head_bytes + mark_bytes) + frame_alignment;

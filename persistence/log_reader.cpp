@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/log_reader.hpp"
 
+#include "persistence/nanoseconds.hpp"
 #include "persistence/record_body.hpp"
 
 #include <algorithm>
@@ -16,10 +17,6 @@ constexpr std::size_t max_block_bytes = std::size_t{64} << 20;
 
 /// The view of the reader and the window hold the block besides those who have copied the view.
 constexpr std::uint32_t own_references = 2;
-
-std::int64_t to_ns(std::chrono::system_clock::time_point time) noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-}
 
 }  // namespace
 
@@ -67,7 +64,7 @@ error_code ReaderCore::begin() {
 
 /// Begins with the last segment that was made in front of that time, where its index says.
 error_code ReaderCore::seek_time(std::chrono::system_clock::time_point time) {
-  const std::int64_t wanted_ns = std::max<std::int64_t>(to_ns(time), 0);
+  const std::int64_t wanted_ns = std::max<std::int64_t>(in_ns(time), 0);
   const auto segments = source_.segments().all();
   for (std::size_t i = segments.size(); i-- > 0;) {
     next_ = segments[i]->name.base_offset;

@@ -2,6 +2,7 @@
 #include "persistence/queue_core.hpp"
 
 #include "persistence/log_core.hpp"
+#include "persistence/nanoseconds.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,45 +12,9 @@
 #include <stdexcept>
 
 namespace bus::detail {
-
-/// Tells a queue that a dead letter is in the log.
-class QueueCore::Burial final : public Completion {
- public:
-  Burial(std::shared_ptr<QueueCore> queue, std::uint64_t offset, std::string_view reason)
-      : queue_(std::move(queue)), offset_(offset), reason_(reason) {
-    letter_.insert(0);
-  }
-  void complete(error_code error, std::uint64_t letter) noexcept override {
-    std::unique_ptr<Burial> self(this);
-    queue_->buried(offset_, error, std::move(reason_));
-    if (!error) {
-      queue_->dead_->learn(letter, letter_.extract(letter_.begin()));
-    } else {
-      queue_->dead_->forget_coming();
-    }
-  }
-
- private:
-  const std::shared_ptr<QueueCore> queue_;
-  const std::uint64_t offset_;
-  std::string reason_;
-  Letters letter_;
-};
-
 namespace {
 
-constexpr std::size_t reader_block_bytes = std::size_t{64} << 10;
-constexpr std::size_t read_at_once = 1024;  // messages, under one hold of the lock, if there is something to give
-constexpr std::size_t ranges_at_once = 256;  // in one post
-static_assert(ranges_at_once * 24 <= ItemQueue::most_at_once);
-constexpr std::size_t most_views = 4096;
-constexpr std::uint64_t worth_a_seek = 4096;  // records
 constexpr std::int64_t bury_again_ns = 100'000'000;
-
-template <class Time>
-std::int64_t in_ns(Time time) noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-}
 
 LeaseRules rules_of(const GroupOptions& options) {
   LeaseRules rules{.visibility_ns = options.visibility.count(),
@@ -62,37 +27,12 @@ LeaseRules rules_of(const GroupOptions& options) {
   return rules;
 }
 
-/// Higher is sooner; what says nothing is 0. The table has the highest first.
-std::uint8_t table_priority(std::optional<std::uint8_t> said) noexcept {
-  constexpr std::uint8_t highest = LeaseTable::priorities - 1;
-  return static_cast<std::uint8_t>(highest - std::min(said.value_or(0), highest));
-}
-
-std::uint64_t hash_key(std::string_view key) noexcept {
-  if (key.empty()) return 0;
-  const std::uint64_t hash = std::hash<std::string_view>()(key);
-  return hash == 0 ? 1 : hash;
-}
+}  // namespace
 
 Principal principal_of(const RecordView& record) {
   auto principal = Principal::parse(record.principal());
   return principal ? std::move(*principal) : Principal();  // the log took none that is not one
 }
-
-std::int64_t plus(std::int64_t a, std::int64_t b) noexcept {
-  std::int64_t sum = 0;
-  if (!__builtin_add_overflow(a, b, &sum)) return sum;
-  return b > 0 ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
-}
-std::int64_t less(std::int64_t a, std::int64_t b) noexcept {
-  std::int64_t difference = 0;
-  if (!__builtin_sub_overflow(a, b, &difference)) return difference;
-  return b < 0 ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
-}
-
-std::string_view cut(std::string_view error) noexcept { return error.substr(0, max_error_bytes); }
-
-}  // namespace
 
 Record copy_of(const RecordView& record, const Topic& topic, std::span<const Header> headers) {
   return {.topic = topic,
@@ -151,11 +91,11 @@ void QueueCore::close() noexcept {
     // What is out on lease counts as tried, as nobody can say what becomes of it.
     table_.for_each([&](const Owed& owed) {
       if (owed.attempts == 0) return;
-      (void)post([&](GroupItems& items) { items.tried(state_.spec.id, owed.offset, progress_of(owed)); });
+      (void)log_->post_items([&](GroupItems& items) { items.tried(state_.spec.id, owed.offset, progress_of(owed)); });
     });
     // Of what was out when an earlier process ended, some may not have been given again yet.
     if (floor_locked() >= may_have_been_out_) {
-      (void)post([&](GroupItems& items) { items.used(state_.spec.id, false); });
+      (void)log_->post_items([&](GroupItems& items) { items.used(state_.spec.id, false); });
       state_.in_use = false;
     }
   }
@@ -276,243 +216,6 @@ void QueueCore::take_back_late(std::int64_t now) {
   }
 }
 
-/// What could not be sent to the dead letters when it died.
-void QueueCore::bury_rest() {
-  if (dead_unlisted_ && burials_ == 0) list_dead();
-  if (unburied_.empty() || (dead_ != nullptr && !dead_->has_room())) return;
-  for (auto one = unburied_.begin(); one != unburied_.end();) {
-    const auto record = read(one->first);
-    if (!record) return;
-    if (*record) {
-      if (!bury(**record, tried_[one->first].progress, one->second)) return;
-    } else {
-      miss(one->first);
-    }
-    one = unburied_.erase(one);
-  }
-}
-
-/// Those that are dead, and nobody knew for want of memory.
-void QueueCore::list_dead() {
-  table_.for_each_dead([&](std::uint64_t offset) { unburied_.try_emplace(offset, "out of attempts, or rejected"); });
-  dead_unlisted_ = false;
-}
-
-// --- Reading ahead. ---
-
-error_code QueueCore::begin_reading() {
-  if (has_dead_letters()) {
-    // All it owes is known up to the last of them, and what is gone by now was never for it.
-    for (const std::uint64_t letter : letters_) {
-      if (!table_.has(letter)) state_.open.try_emplace(letter);
-    }
-    if (!letters_.empty()) come_to(state_, *letters_.rbegin() + 1);
-    come_to(state_, log_->segments().first_offset());
-  }
-  std::uint64_t begin = state_.next;
-  if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);
-  auto reader = ReaderCore::make(
-      source_, {.from = From::offset(begin), .patterns = state_.spec.patterns, .block_bytes = reader_block_bytes});
-  if (!reader) return reader.error();
-  reader_ = std::move(*reader);
-  return {};
-}
-
-/// Returns in `more` whether there is more to read, and room for it.
-error_code QueueCore::read_ahead(std::int64_t now, std::size_t most, bool& more) try {
-  if (reader_ == nullptr) {
-    if (const error_code error = begin_reading()) return error;
-  }
-  more = false;
-  for (std::size_t read = 0; table_.size() < window_; ++read) {
-    more = read >= std::max(read_at_once, most) && table_.ready() != 0;
-    if (more) return {};
-    // Where much is finished that lies in front of `next`, it is passed over.
-    const std::uint64_t at = reader_->offset();
-    if (at < state_.next) {
-      const auto open = state_.open.lower_bound(at);
-      const std::uint64_t wanted = open == state_.open.end() ? state_.next : open->first;
-      state_.open.erase(state_.open.begin(), open);
-      if (wanted > at + worth_a_seek) {
-        if (const error_code error = begin_reading()) return error;
-      }
-    }
-    const auto found = reader_->next();
-    if (!found) return found.error();
-    switch (found->outcome()) {
-      case ReadOutcome::record: add(reader_->record(), now); break;
-      case ReadOutcome::lost:
-      case ReadOutcome::overrun: pass_over(reader_->offset() - found->count(), reader_->offset()); break;
-      default: state_.next = std::max(state_.next, reader_->offset()); return {};
-    }
-    state_.next = std::max(state_.next, reader_->offset());
-    if (reader_->offset() >= state_.next) state_.done.remove_below(state_.next);
-  }
-  return {};
-} catch (...) {
-  reader_.reset();  // it has passed what could not be added
-  throw;
-}
-
-/// Records in `[begin, end)` are gone, in front of which reading has come.
-void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
-  const auto first = state_.open.lower_bound(begin);
-  const auto last = state_.open.lower_bound(end);
-  std::uint64_t owed = static_cast<std::uint64_t>(std::distance(first, last));
-  state_.open.erase(first, last);
-  if (has_dead_letters()) {
-    owed = static_cast<std::uint64_t>(std::distance(letters_.lower_bound(begin), letters_.lower_bound(end)));
-  } else if (const std::uint64_t fresh = std::max(begin, state_.next); fresh < end) {
-    owed += end - fresh - state_.done.count(fresh, end);
-    state_.ahead.erase(state_.ahead.lower_bound(fresh), state_.ahead.lower_bound(end));
-  }
-  last_finished_ = std::max(last_finished_, end - 1);
-  letters_.erase(letters_.lower_bound(begin), letters_.lower_bound(end));
-  stats_.missed += owed;
-  missed_untold_ += owed;
-  (void)post([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
-}
-
-/// Counts what is for the queue in front of `end` and was not read.
-void QueueCore::read_past(std::uint64_t end) try {
-  if (state_.next >= end || (reader_ == nullptr && begin_reading())) return;
-  while (reader_->offset() < end) {
-    const auto found = reader_->next();
-    if (!found) return;  // reading comes upon the gap
-    if (found->outcome() == ReadOutcome::record) {
-      const RecordView& record = reader_->record();
-      if (record.offset() >= end) {
-        add(record, now_ns());
-      } else if (record.offset() >= state_.next && !state_.done.contains(record.offset()) &&
-                 (reads_dead_ || !is_dead_topic(record.topic()))) {
-        ++stats_.missed;
-        ++missed_untold_;
-      }
-    } else if (found->outcome() == ReadOutcome::lost || found->outcome() == ReadOutcome::overrun) {
-      pass_over(reader_->offset() - found->count(), reader_->offset());
-    } else {
-      return;
-    }
-    come_to(state_, reader_->offset());
-  }
-} catch (...) {
-  reader_.reset();
-  throw;
-}
-
-void QueueCore::give_up_before(std::uint64_t offset) noexcept try {
-  const std::lock_guard lock(mutex_);
-  if (log_ == nullptr || floor_locked() >= offset) return;
-  const auto missed = [&](std::uint64_t one) {
-    ++stats_.missed;
-    ++missed_untold_;
-    drop_kept(one);
-  };
-  while (const auto one = table_.finish_first(offset)) missed(*one);
-  for (auto open = state_.open.begin(); open != state_.open.end() && open->first < offset;) {
-    missed(open->first);
-    open = state_.open.erase(open);
-  }
-  if (has_dead_letters()) {
-    for (auto letter = letters_.lower_bound(state_.next); letter != letters_.end() && *letter < offset;) {
-      const std::uint64_t one = *letter++;
-      state_.done.add(one, one + 1);
-      missed(one);
-    }
-  } else {
-    read_past(offset);
-  }
-  last_finished_ = std::max(last_finished_, offset - 1);
-  // All but what is in the table still.
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> done(1);
-  table_.for_each([&](const Owed& owed) {
-    if (owed.offset >= offset) return;
-    done.back().second = owed.offset;
-    done.emplace_back(owed.offset + 1, 0);
-  });
-  done.back().second = offset;
-  std::erase_if(done, [](const auto& range) { return range.first >= range.second; });
-  for (std::size_t begin = 0; begin < done.size(); begin += ranges_at_once) {
-    const auto part = std::span(done).subspan(begin, std::min(ranges_at_once, done.size() - begin));
-    (void)post([&](GroupItems& items) {
-      for (const auto& [from, to] : part) items.done(state_.spec.id, from, to);
-    });
-  }
-  made_ready();
-} catch (const std::bad_alloc&) {
-  // Who reads there, or asks for one of them, finds that it is gone.
-}
-
-void QueueCore::add(const RecordView& record, std::int64_t now) {
-  const std::uint64_t offset = record.offset();
-  if (!reads_dead_ && is_dead_topic(record.topic())) return;
-  auto& known = offset < state_.next ? state_.open : state_.ahead;
-  const auto told = known.find(offset);
-  if (offset < state_.next && told == state_.open.end()) return;
-  if (offset >= state_.next && state_.done.contains(offset)) {
-    last_finished_ = std::max(last_finished_, offset);
-    return;
-  }
-  const Progress progress = told == known.end() ? Progress() : told->second;
-  const std::int64_t wall = wall_ns();
-  Owed owed{.offset = offset,
-            .key = state_.spec.mode == QueueMode::key_ordered ? hash_key(record.key()) : 0,
-            .priority = table_priority(record.priority()),
-            .attempts = progress.attempts};
-  const std::size_t bytes = record.payload().size() + record.topic().size() + record.key().size() + head_bytes;
-  owed.charge = static_cast<std::uint32_t>(std::min<std::size_t>(bytes, std::numeric_limits<std::uint32_t>::max()));
-  // By the wall, but no later than in the time that was asked for.
-  std::int64_t wait = 0;
-  if (progress.due_ns != 0) {
-    wait = std::min(less(progress.due_ns, wall), progress.delay_ns);
-  } else if (const auto due = record.due()) {
-    wait = std::min(less(in_ns(*due), wall), less(in_ns(*due), in_ns(record.time())));
-  }
-  if (wait > 0) owed.due_ns = plus(now, wait);
-  if (const auto expiry = record.expiry()) {
-    owed.expires_ns = std::max<std::int64_t>(plus(now, less(in_ns(*expiry), wall)), 1);
-  }
-  // In an order in which a lack of memory loses nothing.
-  if (has_dead_letters()) letters_.insert(offset);
-  if (progress != Progress()) tried_[offset] = {.progress = progress};
-  table_.add(owed, principal_of(record));
-  if (told != known.end()) known.erase(told);
-  state_.next = std::max(state_.next, offset + 1);
-  keep(record);
-}
-
-/// Keeps what was read for when it is leased, as long as there is room.
-void QueueCore::keep(const RecordView& record) noexcept try {
-  if (views_.size() >= most_views || view_bytes_ + record.payload().size() > cache_bytes_) return;
-  if (views_.emplace(record.offset(), record).second) view_bytes_ += record.payload().size();
-} catch (const std::bad_alloc&) {
-  // It is read again.
-}
-
-/// Returns: nothing if it is gone.
-result<std::optional<RecordView>> QueueCore::read(std::uint64_t offset) {
-  if (const auto kept = views_.find(offset); kept != views_.end()) {
-    RecordView record = std::move(kept->second);
-    views_.erase(kept);
-    view_bytes_ -= record.payload().size();
-    return std::optional(std::move(record));
-  }
-  if (again_ == nullptr || again_->offset() > offset || offset - again_->offset() > worth_a_seek) {
-    auto reader = ReaderCore::make(source_, {.from = From::offset(offset), .block_bytes = reader_block_bytes});
-    if (!reader) return reader.error();
-    again_ = std::move(*reader);
-  }
-  while (again_->offset() <= offset) {
-    const auto found = again_->next();
-    if (!found) return found.error();
-    if (found->outcome() == ReadOutcome::record && again_->record().offset() == offset) {
-      return std::optional(again_->record());
-    }
-    if (found->outcome() == ReadOutcome::end || found->outcome() == ReadOutcome::closed) break;
-  }
-  return std::optional<RecordView>();
-}
-
 // --- Leasing. ---
 
 error_code QueueCore::take(std::uint16_t member, std::size_t most, std::int64_t now, Batch& batch) {
@@ -573,7 +276,7 @@ error_code QueueCore::take_one(LeaseTable::Take took, const LeaseTable::Taken& t
 error_code QueueCore::note_attempts(Batch& batch) {
   const auto note = [&](std::uint64_t& item, auto&& add) {
     if (item == 0) {
-      const auto number = post(add);
+      const auto number = log_->post_items(add);
       if (!number) return number.error();
       item = *number;
     }
@@ -619,7 +322,7 @@ void QueueCore::miss(std::uint64_t offset) noexcept {
 /// The message is finished: the log is to know, and nothing of it is kept.
 void QueueCore::forget(std::uint64_t offset) noexcept {
   last_finished_ = std::max(last_finished_, offset);
-  (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });
+  (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });
   drop_kept(offset);
 }
 
@@ -631,11 +334,6 @@ void QueueCore::drop_kept(std::uint64_t offset) noexcept {
   if (kept == views_.end()) return;
   view_bytes_ -= kept->second.payload().size();
   views_.erase(kept);
-}
-
-template <class Add>
-result<std::uint64_t> QueueCore::post(Add&& add) noexcept {
-  return log_->post_items(add);
 }
 
 /// Whoever waits looks again.
@@ -658,79 +356,9 @@ LeaseOutcome QueueCore::note_delay(std::uint64_t offset, std::int64_t due_ns, st
   auto& [progress, item] = tried_.find(offset)->second;
   progress.delay_ns = std::max<std::int64_t>(due_ns - now, 0);
   progress.due_ns = progress.delay_ns == 0 ? 0 : plus(wall_ns(), progress.delay_ns);
-  const auto number = post([&](GroupItems& items) { items.tried(state_.spec.id, offset, progress); });
+  const auto number = log_->post_items([&](GroupItems& items) { items.tried(state_.spec.id, offset, progress); });
   item = number ? *number : 0;
   return number ? LeaseOutcome::done : LeaseOutcome::unlogged;
-}
-
-// --- Dead letters. ---
-
-/// Sends a copy to the dead letters; the same record says that the message is finished. What is one already is gone.
-/// Returns: false if that is to be tried again.
-bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept try {
-  if (has_dead_letters()) {
-    (void)table_.finish(dead.offset());
-    forget(dead.offset());
-    return true;
-  }
-  const std::string attempts = std::to_string(progress.attempts);
-  const std::string offset = std::to_string(dead.offset());
-  std::array<Header, 7> own{{{dead_reason_header, cut(reason)},
-                             {dead_attempts_header, attempts},
-                             {dead_first_error_header, progress.first_error},
-                             {dead_last_error_header, progress.last_error},
-                             {dead_offset_header, offset},
-                             {dead_topic_header, dead.topic()},
-                             {dead_cut_header, {}}}};
-  std::vector<Header> headers(own.begin(), own.end() - 1);
-  dead.for_each_header([&](const Header& header) { headers.push_back(header); });
-  Record record = copy_of(dead, Topic::parse(std::string(dead_prefix) + state_.spec.group).value(), headers);
-  const Settles settles{.queue = state_.spec.id, .offset = dead.offset()};
-  auto burial = std::make_unique<Burial>(shared_from_this(), dead.offset(), cut(reason));
-  if (!dead_->expect()) return false;
-  const auto send = [&] {
-    return log_->hand_over({&record, 1}, Durability::synced, false, nullptr, burial.get(), settles);
-  };
-  auto ticket = send();
-  const auto is_too_long = [&] {
-    return !ticket && (ticket.error() == errc::payload_too_large || ticket.error() == errc::name_invalid);
-  };
-  if (is_too_long()) {  // its headers leave no room for these
-    own.back().value = "headers";
-    record.headers = own;
-    ticket = send();
-  }
-  if (is_too_long()) {  // nor does its payload
-    own.back().value = "payload";
-    record.payload = {};
-    ticket = send();
-  }
-  if (!ticket) {
-    dead_->forget_coming();
-    return false;
-  }
-  (void)burial.release();
-  ++burials_;
-  return true;
-} catch (const std::bad_alloc&) {
-  return false;
-}
-
-void QueueCore::buried(std::uint64_t offset, error_code error, std::string reason) noexcept {
-  const std::lock_guard lock(mutex_);
-  --burials_;
-  if (!error) {
-    (void)table_.finish(offset);
-    tried_.erase(offset);
-    last_finished_ = std::max(last_finished_, offset);
-  } else if (table_.has(offset)) {
-    try {
-      unburied_[offset] = std::move(reason);
-    } catch (const std::bad_alloc&) {
-      dead_unlisted_ = true;
-    }
-  }
-  if (log_ != nullptr) made_ready();
 }
 
 LeaseOutcome QueueCore::ack(const LeaseName& lease) noexcept {
@@ -758,7 +386,7 @@ std::size_t QueueCore::ack_all(std::span<Lease> leases) noexcept try {
   constexpr std::size_t together = 512;  // in one frame
   for (std::size_t begin = 0; begin < acked_.size(); begin += together) {
     const auto part = std::span(acked_).subspan(begin, std::min(together, acked_.size() - begin));
-    (void)post([&](GroupItems& items) {
+    (void)log_->post_items([&](GroupItems& items) {
       for (const std::uint64_t offset : part) items.done(state_.spec.id, offset, offset + 1);
     });
   }
@@ -863,7 +491,7 @@ error_code QueueCore::finish_before(std::uint64_t end) noexcept {
   end = std::min(end, log_->segments().committed());
   const std::uint64_t begin = floor_locked();
   if (begin >= end) return {};
-  const auto number = post([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
+  const auto number = log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
   if (!number) return number.error();
   come_to(state_, end);  // reading passes over what is in front
   state_.open.erase(state_.open.begin(), state_.open.lower_bound(end));

@@ -39,6 +39,9 @@ class LogCore;
 /// Lifetime: as the view, and the headers. Errors: throws std::bad_alloc.
 Record copy_of(const RecordView& record, const Topic& topic, std::span<const Header> headers);
 
+/// Errors: throws std::bad_alloc.
+Principal principal_of(const RecordView& record);
+
 /// Threads: any.
 class QueueCore : public std::enable_shared_from_this<QueueCore> {
  public:
@@ -176,8 +179,6 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void forget(std::uint64_t offset) noexcept;
   void drop_kept(std::uint64_t offset) noexcept;
   void miss(std::uint64_t offset) noexcept;
-  template <class Add>
-  result<std::uint64_t> post(Add&& add) noexcept;
   void made_ready() noexcept;
   Progress& note_error(std::uint64_t offset, std::uint8_t attempts, std::string_view error);
   LeaseOutcome note_delay(std::uint64_t offset, std::int64_t due_ns, std::int64_t now_ns) noexcept;

@@ -7,12 +7,38 @@
 #include "persistence/log_core.hpp"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
 
 namespace bus::detail {
+
+/// Tells a queue that a dead letter is in the log.
+class QueueCore::Burial final : public Completion {
+ public:
+  Burial(std::shared_ptr<QueueCore> queue, std::uint64_t offset, std::string_view reason)
+      : queue_(std::move(queue)), offset_(offset), reason_(reason) {
+    letter_.insert(0);
+  }
+  void complete(error_code error, std::uint64_t letter) noexcept override {
+    std::unique_ptr<Burial> self(this);
+    queue_->buried(offset_, error, std::move(reason_));
+    if (!error) {
+      queue_->dead_->learn(letter, letter_.extract(letter_.begin()));
+    } else {
+      queue_->dead_->forget_coming();
+    }
+  }
+
+ private:
+  const std::shared_ptr<QueueCore> queue_;
+  const std::uint64_t offset_;
+  std::string reason_;
+  Letters letter_;
+};
+
 namespace {
 
 constexpr std::size_t taken_at_once = 64;
@@ -41,6 +67,100 @@ bool fits(const DeadFilter& filter, std::uint64_t offset, const Origin& origin) 
 }
 
 }  // namespace
+
+// --- Of a queue whose messages die. ---
+
+/// Sends a copy to the dead letters; the same record says that the message is finished. What is one already is gone.
+/// Returns: false if that is to be tried again.
+bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept try {
+  if (has_dead_letters()) {
+    (void)table_.finish(dead.offset());
+    forget(dead.offset());
+    return true;
+  }
+  const std::string attempts = std::to_string(progress.attempts);
+  const std::string offset = std::to_string(dead.offset());
+  std::array<Header, 7> own{{{dead_reason_header, cut(reason)},
+                             {dead_attempts_header, attempts},
+                             {dead_first_error_header, progress.first_error},
+                             {dead_last_error_header, progress.last_error},
+                             {dead_offset_header, offset},
+                             {dead_topic_header, dead.topic()},
+                             {dead_cut_header, {}}}};
+  std::vector<Header> headers(own.begin(), own.end() - 1);
+  dead.for_each_header([&](const Header& header) { headers.push_back(header); });
+  Record record = copy_of(dead, Topic::parse(std::string(dead_prefix) + state_.spec.group).value(), headers);
+  const Settles settles{.queue = state_.spec.id, .offset = dead.offset()};
+  auto burial = std::make_unique<Burial>(shared_from_this(), dead.offset(), cut(reason));
+  if (!dead_->expect()) return false;
+  const auto send = [&] {
+    return log_->hand_over({&record, 1}, Durability::synced, false, nullptr, burial.get(), settles);
+  };
+  auto ticket = send();
+  const auto is_too_long = [&] {
+    return !ticket && (ticket.error() == errc::payload_too_large || ticket.error() == errc::name_invalid);
+  };
+  if (is_too_long()) {  // its headers leave no room for these
+    own.back().value = "headers";
+    record.headers = own;
+    ticket = send();
+  }
+  if (is_too_long()) {  // nor does its payload
+    own.back().value = "payload";
+    record.payload = {};
+    ticket = send();
+  }
+  if (!ticket) {
+    dead_->forget_coming();
+    return false;
+  }
+  (void)burial.release();
+  ++burials_;
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+void QueueCore::buried(std::uint64_t offset, error_code error, std::string reason) noexcept {
+  const std::lock_guard lock(mutex_);
+  --burials_;
+  if (!error) {
+    (void)table_.finish(offset);
+    tried_.erase(offset);
+    last_finished_ = std::max(last_finished_, offset);
+  } else if (table_.has(offset)) {
+    try {
+      unburied_[offset] = std::move(reason);
+    } catch (const std::bad_alloc&) {
+      dead_unlisted_ = true;
+    }
+  }
+  if (log_ != nullptr) made_ready();
+}
+
+/// What could not be sent to the dead letters when it died.
+void QueueCore::bury_rest() {
+  if (dead_unlisted_ && burials_ == 0) list_dead();
+  if (unburied_.empty() || (dead_ != nullptr && !dead_->has_room())) return;
+  for (auto one = unburied_.begin(); one != unburied_.end();) {
+    const auto record = read(one->first);
+    if (!record) return;
+    if (*record) {
+      if (!bury(**record, tried_[one->first].progress, one->second)) return;
+    } else {
+      miss(one->first);
+    }
+    one = unburied_.erase(one);
+  }
+}
+
+/// Those that are dead, and nobody knew for want of memory.
+void QueueCore::list_dead() {
+  table_.for_each_dead([&](std::uint64_t offset) { unburied_.try_emplace(offset, "out of attempts, or rejected"); });
+  dead_unlisted_ = false;
+}
+
+// --- Of a queue of dead letters. ---
 
 std::uint64_t QueueCore::letters() const noexcept {
   const std::lock_guard lock(mutex_);

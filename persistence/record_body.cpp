@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/record_body.hpp"
 
+#include "persistence/nanoseconds.hpp"
+
 #include <bus/limits.hpp>
 
 #include <lz4.h>
@@ -16,11 +18,8 @@
 namespace bus::detail {
 namespace {
 
-std::int64_t nanoseconds(std::chrono::system_clock::time_point time) noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-}
 std::optional<std::int64_t> nanoseconds(const std::optional<std::chrono::system_clock::time_point>& time) noexcept {
-  return time ? std::optional(nanoseconds(*time)) : std::nullopt;
+  return time ? std::optional(in_ns(*time)) : std::nullopt;
 }
 
 }  // namespace

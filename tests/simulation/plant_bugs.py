@@ -157,8 +157,8 @@ BUGS = [
 # Caught by the simulation of groups.
 GROUP_BUGS = [
     ("an ack is not written down", "queue_core.cpp", "stmt",
-     "  (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n  drop_kept",
-     "  if (!PLANTED) (void)post([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n"
+     "  (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n  drop_kept",
+     "  if (!PLANTED) (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n"
      "  drop_kept"),
     ("what groups did is not written", "item_queue.cpp", "stmt",
      "  for (const Frame& frame : batch_) controls_.push_back({.body = frame.items.bytes()});\n",
@@ -191,7 +191,7 @@ GROUP_BUGS = [
     ("a lease that runs out does not count", "lease_table.cpp", "stmt",
      ".dead = e.attempts >= rules_.attempts, .due_ns = 0};\n",
      ".dead = e.attempts >= rules_.attempts, .due_ns = 0};\n    if (PLANTED) --e.attempts;\n"),
-    ("a dead letter does not finish its message", "queue_core.cpp", "expr",
+    ("a dead letter does not finish its message", "queue_dead.cpp", "expr",
      "burial.get(), settles);", "burial.get(), PLANTED ? std::optional<Settles>() : settles);"),
     ("that a dead letter finishes its message is forgotten", "group_replay.cpp", "stmt",
      "    if (fields->settles) {\n", "    if (fields->settles && !PLANTED) {\n"),
@@ -205,13 +205,13 @@ GROUP_BUGS = [
      ".groups_serial = groups_.serial,", ".groups_serial = PLANTED ? 0 : groups_.serial,"),
     ("retention does not ask groups", "segment_keeper.cpp", "stmt",
      "  return owed && files_.segments", "  return !PLANTED && owed && files_.segments"),
-    ("what is finished already is given", "queue_core.cpp", "stmt",
+    ("what is finished already is given", "queue_reading.cpp", "stmt",
      "  if (offset >= state_.next && state_.done.contains(offset)) {\n",
      "  if (!PLANTED && offset >= state_.next && state_.done.contains(offset)) {\n"),
-    ("what is open is not read again", "queue_core.cpp", "stmt",
+    ("what is open is not read again", "queue_reading.cpp", "stmt",
      "  if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);\n",
      "  if (!state_.open.empty() && !PLANTED) begin = std::min(begin, state_.open.begin()->first);\n"),
-    ("reading ahead passes one over", "queue_core.cpp", "stmt",
+    ("reading ahead passes one over", "queue_reading.cpp", "stmt",
      "      case ReadOutcome::record: add(reader_->record(), now); break;\n",
      "      case ReadOutcome::record:\n"
      "        if (!PLANTED || reader_->record().offset() % 16 != 7) add(reader_->record(), now);\n        break;\n"),
