@@ -504,6 +504,24 @@ RouteStats Route::stats() const {
   return stats;
 }
 
+void Route::add_to(RouteNameStats& sum) const noexcept {
+  ++sum.routes;
+  sum.detached += detached() ? 1 : 0;
+  sum.gated += gated_.load(sync::relaxed);
+  sum.budget_bytes += options_.budget_bytes;
+  const std::lock_guard lock(mutex_);
+  sum.offered += offered_;
+  sum.delivered += delivered_;
+  sum.quantum_starved += queue_.starved();
+  sum.pending += queue_.messages();
+  sum.bytes += queue_.bytes();
+  sum.principals += queue_.principals();
+  sum.waiting_publishers += waiting_;
+  for (std::size_t reason = 0; reason < loss_reasons; ++reason) {
+    for (std::size_t of = 0; of < sum.lost[reason].size(); ++of) sum.lost[reason][of] += queue_.lost()[reason][of];
+  }
+}
+
 std::vector<PrincipalBacklog> Route::backlogs() const {
   std::vector<PrincipalBacklog> all;
   const std::lock_guard lock(mutex_);

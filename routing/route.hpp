@@ -145,6 +145,7 @@ class Route {
   void close() noexcept;
 
   RouteStats stats() const;
+  void add_to(RouteNameStats& sum) const noexcept;
   std::vector<PrincipalBacklog> backlogs() const;
   RouteId id() const noexcept { return id_; }
   const RouteOptions& options() const noexcept { return options_; }

@@ -18,6 +18,8 @@ namespace {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
+constexpr std::string_view other_names = "other";
+
 std::size_t hash_of(std::string_view text) noexcept { return std::hash<std::string_view>()(text); }
 
 [[noreturn]] void throw_wrong(std::string_view option, std::string_view given, std::string_view allowed) {
@@ -256,6 +258,10 @@ Route* RouterCore::subscribe(RouteOptions given) {
           make_error_code(errc::too_many_routes),
           "owner \"" + given.owner + "\" has " + std::to_string(owner->second) + " routes");
     }
+    if (!totals_.contains(given.name)) {
+      const std::string name(totals_.size() < limits::max_accounted_names ? given.name : other_names);
+      totals_.try_emplace(name).first->second.name = name;
+    }
     route.reset(new Route(shared_from_this(), RouteId{last_id_ + 1}, std::move(given)));
     const auto entry = routes_.emplace(route->id(), route.get()).first;
     try {
@@ -280,11 +286,26 @@ void RouterCore::remove(Route& route) noexcept {
     try {
       change_table(route, TrieNode::without, std::unique_ptr<Route, ReleaseRoute>(&route));
       routes_.erase(route.id());
+      leave_counts(route, totals_of(totals_, route));
     } catch (const std::bad_alloc&) {
       // It stays in the table, where it takes nothing, and goes with the router.
     }
   }
   tell_interest();
+}
+
+/// Names that came when there were too many have no place of their own.
+RouteNameStats& RouterCore::totals_of(NameTotals& totals, const Route& route) noexcept {
+  const auto own = totals.find(route.name());
+  return own != totals.end() ? own->second : totals.find(other_names)->second;
+}
+
+/// What a route that ends has counted. What it still held is gone with it.
+void RouterCore::leave_counts(const Route& route, RouteNameStats& totals) noexcept {
+  route.add_to(totals);
+  totals.abandoned += std::exchange(totals.pending, 0);
+  totals.routes = totals.detached = totals.bytes = totals.budget_bytes = totals.principals = 0;
+  totals.waiting_publishers = 0;
 }
 
 RoutePublisher& RouterCore::acquire_publisher() {
@@ -569,9 +590,15 @@ RouterStats RouterCore::stats() {
     stats.published += publisher.published.load(sync::relaxed);
     stats.nobody_interested += publisher.nobody_interested.load(sync::relaxed);
   });
+  stats.amnesia = bus->options.amnesia;
   const std::lock_guard lock(mutex_);
+  NameTotals totals = totals_;
   stats.routes = routes_.size();
-  for (const auto& [id, route] : routes_) stats.each.push_back(route->stats());
+  for (const auto& [id, route] : routes_) {
+    stats.each.push_back(route->stats());
+    route->add_to(totals_of(totals, *route));
+  }
+  for (auto& [name, sum] : totals) stats.names.push_back(std::move(sum));
   return stats;
 }
 

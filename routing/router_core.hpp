@@ -160,8 +160,11 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
     bool told = false;
     sync::atomic<bool> ended{false};
   };
+  using NameTotals = std::map<std::string, RouteNameStats, std::less<>>;
   using ChangeTrie = std::unique_ptr<const TrieNode>(const TrieNode&, std::string_view, Route*, TrieNode::Replaced&);
 
+  static RouteNameStats& totals_of(NameTotals& totals, const Route& route) noexcept;
+  static void leave_counts(const Route& route, RouteNameStats& totals) noexcept;
   void change_table(Route& route, ChangeTrie* change, std::unique_ptr<Route, ReleaseRoute> last);
   void replace_table(std::unique_ptr<RouteTable> next, Garbage& garbage);
   void tell_interest() noexcept;
@@ -176,6 +179,7 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   FlightTable<const RouteTable, Garbage, RoutePublisher> tables_;
   std::map<RouteId, Route*> routes_;
   std::map<std::string, std::size_t, std::less<>> routes_of_owner_;
+  NameTotals totals_;  // of routes that are gone; each name that there was has its place
   std::uint64_t last_id_ = 0;
   std::map<std::uint64_t, std::shared_ptr<Watch>> watches_;
   std::uint64_t last_watch_ = 0;

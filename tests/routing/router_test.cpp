@@ -14,6 +14,7 @@
 #include "core/bus_fixture.hpp"
 #include "routing/router_fixture.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <latch>
@@ -88,6 +89,52 @@ TEST(Router, tells_what_was_evicted) {
   hub.close();
   EXPECT_TRUE(inbox.try_recv().closed());
   EXPECT_EQ(router.publish(message("a.b", "", "")).error(), errc::closed);
+}
+
+TEST(Router, keeps_the_counts_of_routes_that_are_gone_by_their_names) {
+  Bus hub;
+  Router router(hub);
+  const auto send = [&](int messages) {
+    for (int i = 0; i < messages; ++i) ASSERT_TRUE(router.publish(message("a.b", "agent.x", "text")));
+  };
+  {
+    auto first = router.subscribe({.owner = "o", .patterns = {"a.>"}, .budget_bytes = 3 * (route_entry_bytes + 7)});
+    auto second = router.subscribe({.owner = "p", .patterns = {"a.b"}, .name = "o"});
+    send(5);
+    ASSERT_TRUE(first.try_recv());
+    const auto names = router.stats().names;
+    ASSERT_EQ(names.size(), 1U);
+    EXPECT_EQ(names[0].routes, 2U);
+    EXPECT_EQ(names[0].offered, 10U);
+    EXPECT_EQ(names[0].pending, 7U);
+    EXPECT_EQ(names[0].abandoned, 0U);
+  }
+  auto third = router.subscribe({.owner = "o", .patterns = {"a.b"}, .budget_bytes = 4096});
+  send(1);
+  const auto names = router.stats().names;
+  ASSERT_EQ(names.size(), 1U);
+  EXPECT_EQ(names[0].name, "o");
+  EXPECT_EQ(names[0].routes, 1U);
+  EXPECT_EQ(names[0].offered, 11U);
+  EXPECT_EQ(names[0].delivered, 1U);
+  EXPECT_EQ(names[0].abandoned, 7U);
+  EXPECT_EQ(names[0].lost_in_all(), 2U);
+  EXPECT_EQ(names[0].pending, 1U);
+  EXPECT_EQ(names[0].budget_bytes, 4096U);
+}
+
+TEST(Router, sums_up_names_beyond_those_that_it_tells_apart) {
+  Bus hub;
+  Router router(hub);
+  for (std::size_t i = 0; i < limits::max_accounted_names + 3; ++i) {
+    auto route = router.subscribe({.owner = "o" + std::to_string(i), .patterns = {"a.b"}});
+    ASSERT_TRUE(router.publish(message("a.b", "agent.x", "text")));
+  }
+  const auto names = router.stats().names;
+  ASSERT_EQ(names.size(), limits::max_accounted_names + 1);
+  const auto other = std::ranges::find(names, "other", &RouteNameStats::name);
+  ASSERT_NE(other, names.end());
+  EXPECT_EQ(other->abandoned, 3U);
 }
 
 /// A route with room for one message at a time.

@@ -207,6 +207,33 @@ struct RouteStats {
   }
 };
 
+/// All routes that carry or carried one name, those that are gone included: what it counts only grows.
+/// `offered == delivered + pending + abandoned + lost_in_all()`, at any time.
+struct RouteNameStats {
+  std::string name;
+  std::uint64_t offered = 0;
+  std::uint64_t delivered = 0;
+  std::uint64_t abandoned = 0;  ///< messages that were in a route when its receiver went
+  std::uint64_t gated = 0;
+  std::uint64_t quantum_starved = 0;
+  std::array<std::array<std::uint64_t, 3>, loss_reasons> lost{};  ///< as in `RouteStats`
+
+  // Of the routes that are there, as sums.
+  std::uint64_t routes = 0;
+  std::uint64_t detached = 0;  ///< of these
+  std::uint64_t pending = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t budget_bytes = 0;
+  std::uint64_t principals = 0;
+  std::uint64_t waiting_publishers = 0;
+
+  std::uint64_t lost_in_all() const noexcept {
+    std::uint64_t sum = 0;
+    for (const auto& by_class : lost) sum += by_class[0] + by_class[1] + by_class[2];
+    return sum;
+  }
+};
+
 /// One principal of a route: what it has there, and what its reader has yet to be told.
 struct PrincipalBacklog {
   std::string principal;
@@ -316,11 +343,13 @@ struct RouterOptions {
 };
 
 struct RouterStats {
+  bool amnesia = false;  ///< the bus has it
   std::uint64_t routes = 0;  ///< whose receivers are alive, detached ones included
   std::uint64_t published = 0;  ///< through this router
   std::uint64_t nobody_interested = 0;  ///< of these
   std::uint64_t rate_limited = 0;  ///< refused by the router's limiter
   std::vector<RouteStats> each;  ///< sorted by id
+  std::vector<RouteNameStats> names;  ///< sorted by name; beyond `limits::max_accounted_names` they are one, "other"
 };
 
 /// Keeps a topic watched. See `Router::watch_interest`.
