@@ -192,6 +192,8 @@ void Groups::add_to(std::string_view group, bool dead, GroupStats& stats) const 
     if (is_dead == dead) queue->add_to(stats);
     if (is_dead) stats.dead_letters += queue->letters();
   }
+  const std::uint64_t end = log_ != nullptr ? log_->segments().committed() : 0;
+  stats.lag = end - std::min(end, stats.floor);
 }
 
 std::vector<std::vector<std::byte>> Groups::snapshot(std::vector<std::vector<std::byte>> others) const {

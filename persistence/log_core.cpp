@@ -617,6 +617,8 @@ bool LogCore::commit_some() noexcept {
   const std::int64_t due = sync_due_.load(std::memory_order_relaxed);
   // A record that has a commit to itself may need all the room of a segment; items are in front of the next one then.
   const bool items_first = std::exchange(items_passed_over_, false);
+  const std::uint64_t record_bytes = files_.counts.record_bytes.load(std::memory_order_relaxed);
+  const auto begun = options_.clock->steady();
   std::uint32_t taken = 0;
   error_code error;
   batch_.clear();
@@ -677,7 +679,7 @@ bool LogCore::commit_some() noexcept {
   }
   if ((!batch_.empty() || wrote_items) && !error) {
     engine_->show();
-    commits_.fetch_add(1, std::memory_order_relaxed);
+    count_commit(record_bytes, begun, synced);
   }
   items_.end(synced);
   if (refused_items) items_.refuse();
@@ -688,6 +690,18 @@ bool LogCore::commit_some() noexcept {
     if (age >= options_.segment_age.count() && engine_->end_segment()) fail();
   }
   return taken != 0 || synced || wrote_items || items_first;
+}
+
+void LogCore::count_commit(std::uint64_t record_bytes_before, std::chrono::steady_clock::time_point begun,
+                           bool synced) noexcept {
+  commits_.fetch_add(1, std::memory_order_relaxed);
+  if (synced) {
+    const auto taken = std::chrono::duration_cast<std::chrono::microseconds>(options_.clock->steady() - begun);
+    commit_us_.add(static_cast<std::uint64_t>(std::max<std::int64_t>(taken.count(), 0)));
+  }
+  if (batch_.empty()) return;
+  batch_records_.add(batch_.size());
+  batch_bytes_counts_.add(files_.counts.record_bytes.load(std::memory_order_relaxed) - record_bytes_before);
 }
 
 // --- Items of groups. ---
@@ -955,6 +969,8 @@ LogStats LogCore::stats() const noexcept {
   stats.segments = files_.segments.size();
   stats.spares = files_.spares.size();
   stats.disk_bytes = files_.disk.used();
+  stats.segment_bytes = files_.segments.bytes();
+  stats.spare_bytes = files_.spares.bytes();
   stats.quarantine_bytes = of(quarantine_bytes_);
   stats.records = of(records_);
   stats.payload_bytes = of(payload_bytes_);
@@ -967,6 +983,9 @@ LogStats LogCore::stats() const noexcept {
   stats.out_of_sequence = of(out_of_sequence_);
   stats.uncommitted_bytes = intake_.used_bytes();
   stats.unsynced_bytes = of(unsynced_bytes_);
+  stats.commit_us = commit_us_.read();
+  stats.batch_records = batch_records_.read();
+  stats.batch_bytes = batch_bytes_counts_.read();
   stats.record_bytes = of(files_.counts.record_bytes);
   stats.frame_bytes = of(files_.counts.frame_bytes);
   stats.fill_bytes = of(files_.counts.fill_bytes);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "persistence/batch_judge.hpp"
+#include "persistence/histogram_count.hpp"
 #include "persistence/intake.hpp"
 #include "persistence/item_queue.hpp"
 #include "persistence/log_engine.hpp"
@@ -183,6 +184,8 @@ class LogCore final : public ReadSource {
   bool judge(std::uint32_t ticket, std::uint32_t together);
   error_code write_gathered() noexcept;
   error_code make_room(error_code error, std::optional<Deadline>& deadline) noexcept;
+  void count_commit(std::uint64_t record_bytes_before, std::chrono::steady_clock::time_point begun,
+                    bool synced) noexcept;
   void settle(std::uint32_t taken, error_code error, bool synced) noexcept;
   bool note_outcomes(std::uint32_t taken, error_code error) noexcept;
   void fail() noexcept;
@@ -267,6 +270,9 @@ class LogCore final : public ReadSource {
   std::atomic<std::uint64_t> duplicates_{0};
   std::atomic<std::uint64_t> out_of_sequence_{0};
   std::atomic<std::uint64_t> commits_{0};
+  HistogramCount<commit_us_bounds> commit_us_;
+  HistogramCount<batch_records_bounds> batch_records_;
+  HistogramCount<batch_bytes_bounds> batch_bytes_counts_;
   std::atomic<std::uint64_t> overloads_{0};
   std::atomic<std::uint64_t> unsynced_bytes_{0};
   std::atomic<std::uint64_t> lost_records_{0};

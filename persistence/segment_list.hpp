@@ -84,6 +84,13 @@ class SegmentList {
     return segments_.size();
   }
 
+  std::uint64_t bytes() const {
+    const std::lock_guard lock(mutex_);
+    std::uint64_t bytes = 0;
+    for (const SegmentRef& segment : segments_) bytes += segment->file_bytes;
+    return bytes;
+  }
+
   SegmentRef last() const {
     const std::lock_guard lock(mutex_);
     return segments_.empty() ? nullptr : segments_.back();

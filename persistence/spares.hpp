@@ -72,6 +72,12 @@ class Spares {
     const std::lock_guard lock(mutex_);
     return spares_.size();
   }
+  std::uint64_t bytes() const {
+    const std::lock_guard lock(mutex_);
+    std::uint64_t bytes = 0;
+    for (const Spare& spare : spares_) bytes += spare.bytes;
+    return bytes;
+  }
 
  private:
   mutable std::mutex mutex_;

@@ -3,11 +3,24 @@
 // Snapshots: plain structs of what a bus has counted. Taking one stops nobody.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
 namespace bus {
+
+/// How many values were how large: `counts[i]` at most `bounds[i]` and above the bound in front of it, the last one
+/// above them all.
+template <const auto& Bounds>
+struct Histogram {
+  static constexpr const auto& bounds = Bounds;
+  std::array<std::uint64_t, Bounds.size() + 1> counts{};
+  std::uint64_t sum = 0;  ///< of the values
+
+  std::uint64_t count() const noexcept { return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}); }
+};
 
 /// One receiver. `delivered + filtered + missed + pending == published`, always; exact when its bus is quiet.
 struct ReceiverStats {

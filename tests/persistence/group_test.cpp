@@ -139,8 +139,10 @@ TEST_F(Groups, give_each_message_once_and_remember_what_was_acked) {
   auto leases = receive(2);
   EXPECT_EQ(texts(leases), (Texts{"a", "b"}));
   EXPECT_EQ(leases[0].attempt(), 1U);
+  EXPECT_EQ(group->stats().lag, 3U);
   EXPECT_EQ(leases[0].ack(), LeaseOutcome::done);
   EXPECT_EQ(leases[0].ack(), LeaseOutcome::stale);
+  EXPECT_EQ(group->stats().lag, 2U);
   EXPECT_EQ(texts(receive()), (Texts{"c"}));  // and drops it
   EXPECT_TRUE(receive().empty());
   leases.clear();

@@ -313,6 +313,35 @@ TEST_F(PublicLog, commits_together_what_came_while_a_sync_was_under_way) {
   EXPECT_EQ(opened->stats().commits, 2U);
 }
 
+TEST_F(PublicLog, counts_how_long_commits_take_until_they_are_synced) {
+  class HandClock final : public Clock {
+   public:
+    std::chrono::system_clock::time_point wall() const noexcept override { return Clock::system().wall(); }
+    std::chrono::steady_clock::time_point steady() const noexcept override {
+      return std::chrono::steady_clock::time_point(now.load());
+    }
+    std::atomic<std::chrono::nanoseconds> now{1h};
+  };
+  HandClock hand;
+  GatedStorage::Gate gate;
+  LogOptions options = small_log();
+  options.clock = &hand;
+  Log timed = Log::open(std::make_unique<GatedStorage>(disk.mount(), gate), options).value();
+  gate.set(true);
+  std::thread appender([&] { EXPECT_TRUE(timed.append({.topic = "t"})); });
+  gate.await_one();
+  hand.now = 1h + 3ms;
+  gate.set(false);
+  appender.join();
+  ASSERT_TRUE(timed.append<Durability::written>({.topic = "t"}));
+  const LogStats stats = timed.stats();
+  EXPECT_EQ(stats.commits, 2U);
+  EXPECT_EQ(stats.commit_us.count(), 1U) << "the other has not been synced";
+  EXPECT_EQ(stats.commit_us.sum, 3000U);
+  ASSERT_EQ(commit_us_bounds[6], 5000U);
+  EXPECT_EQ(stats.commit_us.counts[6], 1U);
+}
+
 TEST_F(PublicLog, is_overloaded_beyond_its_memory_and_goes_on) {
   GatedStorage::Gate gate;
   LogOptions options = small_log();
@@ -508,6 +537,31 @@ TEST_F(LogCare, retains_so_many_bytes) {
   EXPECT_EQ(stats.dropped_segments, 3U);
   EXPECT_EQ(stats.dropped_records, stats.first_offset);
   EXPECT_EQ(read_all(*reader()).records.size(), stats.next_offset - stats.first_offset);
+}
+
+TEST_F(LogCare, counts_what_commits_hold) {
+  open(small_log());
+  ASSERT_FALSE(append());
+  const std::vector<Record> five(5, Record{.topic = "t"});
+  const auto ticket = core->hand_over(five, Durability::synced, true, nullptr).value();
+  ASSERT_TRUE(core->wait(ticket, 5, Durability::synced, nullptr));
+  const LogStats stats = core->stats();
+  EXPECT_EQ(stats.batch_records.counts, (std::array<std::uint64_t, 8>{1, 0, 1}));
+  EXPECT_EQ(stats.batch_records.sum, 6U);
+  EXPECT_EQ(stats.batch_bytes.counts, (std::array<std::uint64_t, 10>{1, 1})) << "the short ones come first";
+  EXPECT_EQ(stats.batch_bytes.sum, stats.record_bytes);
+}
+
+TEST_F(LogCare, says_what_takes_its_disk) {
+  LogOptions options = small_log();
+  options.spare_segments = 2;
+  open(options);
+  fill(3);
+  core->care();
+  const LogStats stats = core->stats();
+  EXPECT_EQ(stats.segment_bytes, 3 * segment_bytes);
+  EXPECT_EQ(stats.spare_bytes, 2 * segment_bytes);
+  EXPECT_EQ(stats.disk_bytes, stats.segment_bytes + stats.spare_bytes);
 }
 
 TEST_F(LogCare, retains_so_many_records_and_so_long) {

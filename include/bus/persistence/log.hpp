@@ -28,6 +28,7 @@
 #include <bus/persistence/loss.hpp>
 #include <bus/persistence/record.hpp>
 #include <bus/persistence/storage.hpp>
+#include <bus/stats.hpp>
 
 #include <array>
 #include <chrono>
@@ -247,6 +248,14 @@ class LogReader {
 
 // --- The log. ---
 
+/// Bounds of the histograms in `LogStats`.
+inline constexpr std::array<std::uint64_t, 16> commit_us_bounds{
+    50,     100,    200,     500,     1'000,   2'000,     5'000,     10'000,
+    20'000, 50'000, 100'000, 200'000, 500'000, 1'000'000, 2'000'000, 5'000'000};
+inline constexpr std::array<std::uint64_t, 7> batch_records_bounds{1, 4, 16, 64, 256, 1'024, 4'096};
+inline constexpr std::array<std::uint64_t, 9> batch_bytes_bounds{256,     1'024,   4'096,     16'384,   65'536,
+                                                                 262'144, 524'288, 1'048'576, 4'194'304};
+
 /// What a log has counted since it was opened, and where it stands.
 struct LogStats {
   std::uint64_t first_offset = 0;
@@ -254,6 +263,8 @@ struct LogStats {
   std::uint64_t segments = 0;
   std::uint64_t spares = 0;
   std::uint64_t disk_bytes = 0;  ///< of all files in the directory, as far as the log made them
+  std::uint64_t segment_bytes = 0;  ///< of these: files of segments
+  std::uint64_t spare_bytes = 0;  ///< and files held ready
   std::uint64_t quarantine_bytes = 0;
 
   std::uint64_t records = 0;  ///< committed
@@ -267,6 +278,11 @@ struct LogStats {
   std::uint64_t out_of_sequence = 0;  ///< records refused with producer_fenced, sequence_gap, batch_mixed
   std::uint64_t uncommitted_bytes = 0;
   std::uint64_t unsynced_bytes = 0;
+
+  /// Of commits that were synced at once: from when the batch was taken to when the sync had returned, in microseconds.
+  Histogram<commit_us_bounds> commit_us;
+  Histogram<batch_records_bounds> batch_records;  ///< of commits that wrote any
+  Histogram<batch_bytes_bounds> batch_bytes;  ///< of these: their frames, as in `record_bytes`
 
   // Bytes written to files, by purpose.
   std::uint64_t record_bytes = 0;  ///< frames of records, payload included
