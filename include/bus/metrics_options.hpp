@@ -11,17 +11,19 @@
 namespace bus {
 
 struct MetricsOptions {
-  /// Stands before every name, with an underscore between. Empty: names are as documented.
+  /// Stands in front of every name, with an underscore between: letters, digits and underscores. Empty: names are as
+  /// documented.
   std::string name_space = {};
 
-  /// Labels of every sample, such as {"service", "gateway"}. Names as Prometheus has them, none of which the metrics
-  /// use themselves.
+  /// Labels of every sample, such as {"service", "gateway"}. Names are letters, digits and underscores, and none that
+  /// the metrics have themselves; values are UTF-8.
   std::vector<std::pair<std::string, std::string>> labels = {};
 
   /// Whether every sample says amnesia="on" or "off".
   bool amnesia_label = true;
 
-  /// Distinct values of the labels that carry names the program gave; samples beyond are summed as "other".
+  /// Values of each label that carries names the program gave, at most. The first ones have samples of their own; those
+  /// that come later are one, "other".
   std::size_t max_names = 100;
 };
 
