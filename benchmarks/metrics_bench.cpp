@@ -7,11 +7,12 @@
 #include <bus/metrics/prometheus.hpp>
 #include <bus/routing/router.hpp>
 
-#include <algorithm>
-#include <atomic>
+#include <time.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,7 +23,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t route_count = 1000;
-constexpr auto scrape_every = 150ms;  // usually it is 15 s
+constexpr auto scrape_every = 1s;  // usually it is 15 s
+constexpr int turns = 5;
 
 /// A router with routes of as many names, all of which are shown.
 class Host {
@@ -54,14 +56,21 @@ class Host {
   const bus::Measured of_router_ = metrics_.add(router_);
 };
 
+std::uint64_t thread_ns() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+/// By the time that the thread had a core: the scrape's own core time is not what is asked.
 double publish_for(Host& host, std::uint64_t ns) {
-  const std::uint64_t begun = now_ns();
+  const std::uint64_t end = now_ns() + ns;
+  const std::uint64_t begun = thread_ns();
   std::uint64_t published = 0;
-  std::uint64_t now = begun;
-  for (; now - begun < ns; now = now_ns()) {
+  do {
     for (int i = 0; i < 256; ++i) host.publish(published++);
-  }
-  return per_second(published, now - begun);
+  } while (now_ns() < end);
+  return per_second(published, thread_ns() - begun);
 }
 
 bool m1(const Options& options) {
@@ -83,21 +92,24 @@ bool m1(const Options& options) {
   return true;
 }
 
+/// By turns, as a machine does not stay as it is.
 bool m2(const Options& options) {
   Host host;
   const std::uint64_t ns = to_ns(options.seconds);
   (void)publish_for(host, ns / 10);
-  const double alone = publish_for(host, ns);
-  std::atomic<bool> done{false};
-  std::thread scraper([&] {
-    while (!done) {
-      (void)host.scrape();
-      std::this_thread::sleep_for(scrape_every);
-    }
-  });
-  const double beside = publish_for(host, ns);
-  done = true;
-  scraper.join();
+  double alone = 0;
+  double beside = 0;
+  for (int turn = 0; turn < turns; ++turn) {
+    alone += publish_for(host, ns) / turns;
+    std::jthread scraper([&](const std::stop_token& stop) {
+      for (auto next = std::chrono::steady_clock::now(); !stop.stop_requested(); std::this_thread::sleep_for(1ms)) {
+        if (std::chrono::steady_clock::now() < next) continue;
+        (void)host.scrape();
+        next += scrape_every;
+      }
+    });
+    beside += publish_for(host, ns) / turns;
+  }
   Line("M2")
       .param("routes", int{route_count})
       .metric("alone_per_s", alone)
