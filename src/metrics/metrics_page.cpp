@@ -26,10 +26,11 @@ of `MetricsOptions::labels`, and `amnesia`, which is `on` for a bus that has it.
 under which objects were added, and are not there if they had none; `receiver` and `route` are the names that the program
 gave to these. Names beyond the first `MetricsOptions::max_names` are one, `other`. A principal is never a label.
 
-Counters begin at zero when the object is added, and never go back. Gauges of objects with the same labels are summed, or
+Counters begin at zero when the object is added, and never go back: what is gone leaves its counts behind. Gauges of objects with the same labels are summed, or
 where it says `largest`, it is the largest of them.
 
-The three at the head have the same labels, so that an alert can say:
+The three at the head have the same labels, so that an alert can say what follows. What was overwritten counts at once but
+for the last 64 events of each receiver, which count when it looks again.
 
     rate(bus_overflow_dropped_total[5m]) > 100 and bus_queue_depth > 0.8 * bus_capacity
 )";
