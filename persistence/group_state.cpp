@@ -82,6 +82,30 @@ void come_to(QueueState& queue, std::uint64_t next) noexcept {
   erase_between(queue.ahead, 0, next);
 }
 
+void go_back(QueueState& queue, const std::map<std::uint64_t, std::uint64_t>& not_taken) {
+  const std::uint64_t next = not_taken.begin()->first;
+  std::uint64_t done_from = next;
+  const auto not_done = [&](std::uint64_t begin, std::uint64_t end) {
+    queue.done.add(done_from, begin);
+    done_from = end;
+  };
+  auto range = not_taken.begin();
+  const auto first_open = queue.open.lower_bound(next);
+  for (auto open = first_open; range != not_taken.end() || open != queue.open.end();) {
+    if (open == queue.open.end() || (range != not_taken.end() && range->first < open->first)) {
+      not_done(range->first, range->second);
+      ++range;
+    } else {
+      not_done(open->first, open->first + 1);
+      if (open->second != Progress()) queue.ahead.insert(*open);
+      ++open;
+    }
+  }
+  queue.done.add(done_from, queue.next);
+  queue.open.erase(first_open, queue.open.end());
+  queue.next = next;
+}
+
 void learn_letter(QueueState& queue, std::uint64_t offset) {
   if (offset < queue.next || offset == no_offset) return;
   if (!queue.done.contains(offset)) queue.open.try_emplace(queue.open.end(), offset);

@@ -30,7 +30,8 @@ bool is_sound(const GroupOptions& options) noexcept {
     return time > std::chrono::nanoseconds(0) && time <= std::chrono::hours(24 * 20);
   };
   return positive(options.visibility) && positive(options.ceiling) && options.attempts != 0 &&
-         options.read_ahead != 0 && options.quantum_bytes != 0 && bytes_of(options.patterns) <= max_patterns_bytes &&
+         options.read_ahead != 0 && options.principal_read_ahead != 0 && options.quantum_bytes != 0 &&
+         bytes_of(options.patterns) <= max_patterns_bytes &&
          std::ranges::all_of(options.backoff, [&](auto step) { return step == step.zero() || positive(step); }) &&
          name_fault(options.name, limits::max_name_bytes).empty() && !options.name.empty() &&
          !options.name.starts_with(dead_prefix) && options.dead.most != 0 &&

@@ -52,7 +52,7 @@ void LeaseTable::erase(List& list, Index i) noexcept {
 // --- Messages and members. ---
 
 void LeaseTable::add(const Owed& message, const Principal& principal) {
-  assert(all_.last == none || entry(all_.last).offset < message.offset);
+  assert(!has(message.offset));
   assert(message.priority < priorities);
   // All that may throw comes first, also what leasing will need.
   if (free_ == none) {
@@ -84,7 +84,7 @@ void LeaseTable::add(const Owed& message, const Principal& principal) {
   e.priority = message.priority % priorities;
   ++size_;
   ++backlogs_[backlog]->messages;
-  push_back<&Entry::older, &Entry::newer>(all_, i);
+  list_by_offset(i);
   const bool has_place = message.due_ns == 0 || message.attempts != 0;
   if (has_place) {
     join_key(i);
@@ -96,6 +96,28 @@ void LeaseTable::add(const Owed& message, const Principal& principal) {
   } else {
     offer(i);
   }
+}
+
+void LeaseTable::list_by_offset(Index i) noexcept {
+  const std::uint64_t offset = entry(i).offset;
+  if (all_.last == none || entry(all_.last).offset < offset) {
+    return push_back<&Entry::older, &Entry::newer>(all_, i);
+  }
+  // There is one behind it.
+  Index behind = last_between_ == none ? all_.first : last_between_;
+  while (entry(behind).offset < offset) behind = entry(behind).newer;
+  while (entry(behind).older != none && entry(entry(behind).older).offset > offset) behind = entry(behind).older;
+  const Index before = entry(behind).older;
+  entry(i).older = before;
+  entry(i).newer = behind;
+  entry(behind).older = i;
+  (before == none ? all_.first : entry(before).newer) = i;
+  last_between_ = i;
+}
+
+std::size_t LeaseTable::messages_of(const Principal& principal) const noexcept {
+  const auto found = by_principal_.find(principal);
+  return found == by_principal_.end() ? 0 : backlogs_[found->second]->messages;
 }
 
 /// Errors: throws std::bad_alloc.
@@ -368,6 +390,7 @@ void LeaseTable::remove(Index i) noexcept {
   if (e.state == State::dead) --dead_;
   leave_key(i);
   by_offset_.erase(i);
+  if (last_between_ == i) last_between_ = e.older;
   erase<&Entry::older, &Entry::newer>(all_, i);
   --size_;
   --backlogs_[e.backlog]->messages;

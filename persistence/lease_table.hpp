@@ -81,7 +81,8 @@ class LeaseTable {
 
   // --- Messages and members. ---
 
-  /// Offsets must rise. Errors: throws std::bad_alloc; nothing has changed then.
+  /// Offsets must rise among those of a principal, and among those with a key. Cost: O(1) for the highest of all, and
+  /// as a rule for one that follows the last that was not. Errors: throws std::bad_alloc; nothing has changed then.
   void add(const Owed& message, const Principal& principal);
 
   /// Errors: throws std::bad_alloc; std::length_error, beyond 65,535 of them.
@@ -167,6 +168,7 @@ class LeaseTable {
   /// The lowest offset that is not finished. Returns: nothing if all are.
   std::optional<std::uint64_t> floor() const noexcept;
   std::size_t size() const noexcept { return size_; }
+  std::size_t messages_of(const Principal& principal) const noexcept;
   std::size_t ready() const noexcept { return ready_; }
   std::size_t leased() const noexcept { return leased_; }
   std::size_t delayed() const noexcept { return delayed_; }
@@ -287,6 +289,7 @@ class LeaseTable {
 
   template <Index Entry::* Before, Index Entry::* Behind>
   void push_back(List& list, Index i) noexcept;
+  void list_by_offset(Index i) noexcept;
   template <Index Entry::* Before, Index Entry::* Behind>
   void erase(List& list, Index i) noexcept;
 
@@ -324,6 +327,7 @@ class LeaseTable {
   std::vector<Index> heap_;  // by `wakes_ns`
   FairRound<Backlog, &Backlog::place> round_;
   List all_;  // by offset
+  Index last_between_ = none;  // that did not go to the end of these, or what is near it now
   std::uint32_t next_token_ = 1;
   std::size_t size_ = 0;
   std::size_t ready_ = 0;

@@ -68,6 +68,7 @@ QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state
     : dead_(std::move(dead)),
       dead_rules_(options.dead),
       window_(options.read_ahead),
+      share_(options.principal_read_ahead),
       cache_bytes_(options.read_ahead_bytes),
       log_(&log),
       source_(log),
@@ -103,6 +104,7 @@ void QueueCore::close() noexcept {
   changes_.fetch_add(1, std::memory_order_seq_cst);
   reader_.reset();
   again_.reset();
+  late_.reset();
   views_.clear();
 }
 
@@ -174,7 +176,7 @@ error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch
   }
   batch.missed = std::exchange(missed_untold_, 0);
   // With no room for more, what is committed is no news.
-  if (table_.size() < window_) waited.next = reader_->offset();
+  if (may_read_ahead()) waited.next = reader_->offset();
   auto time = table_.next_time();
   if (!unburied_.empty()) time = std::min(time.value_or(plus(now, bury_again_ns)), plus(now, bury_again_ns));
   if (time) waited.until = Deadline(std::chrono::nanoseconds(*time));
@@ -495,6 +497,7 @@ error_code QueueCore::finish_before(std::uint64_t end) noexcept {
   if (!number) return number.error();
   come_to(state_, end);  // reading passes over what is in front
   state_.open.erase(state_.open.begin(), state_.open.lower_bound(end));
+  (void)put_off_.remove_below(end);
   unburied_.erase(unburied_.begin(), unburied_.lower_bound(end));
   while (table_.floor().value_or(end) < end) {
     const std::uint64_t offset = *table_.floor();
@@ -516,6 +519,8 @@ QueueState QueueCore::state() const {
     // All of them are told, read or not: nobody reads for them what is in front of a snapshot.
     for (const std::uint64_t letter : letters_) state.open.try_emplace(letter);
     if (!letters_.empty()) come_to(state, *letters_.rbegin() + 1);
+  } else if (!put_off_.empty()) {
+    go_back(state, put_off_.runs());
   } else if (state_.open.empty()) {
     // What has only been read ahead is as if it had not been: there may be very much of it.
     std::uint64_t next = std::max(read_before_, last_finished_ + 1);
@@ -553,6 +558,7 @@ std::uint64_t QueueCore::floor_locked() const noexcept {
   }
   std::uint64_t floor = state_.next;
   if (!state_.open.empty()) floor = std::min(floor, state_.open.begin()->first);
+  if (!put_off_.empty()) floor = std::min(floor, put_off_.runs().begin()->first);
   return std::min(floor, table_.floor().value_or(floor));
 }
 
@@ -564,6 +570,7 @@ void QueueCore::add_to(GroupStats& stats) const noexcept {
   stats.ready += table_.ready();
   stats.leased += table_.leased();
   stats.delayed += table_.delayed();
+  stats.put_off += put_off_.size();
   stats.dead += table_.dead();
   stats.delivered += stats_.delivered;
   stats.redelivered += stats_.redelivered;

@@ -9,6 +9,7 @@
 #include "persistence/group_state.hpp"
 #include "persistence/lease_table.hpp"
 #include "persistence/log_reader.hpp"
+#include "persistence/put_off.hpp"
 #include "persistence/queue_waits.hpp"
 
 #include <bus/options.hpp>
@@ -166,8 +167,14 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void list_dead();
   void pass_over(std::uint64_t begin, std::uint64_t end);
   error_code read_ahead(std::int64_t now_ns, std::size_t most, bool& more);
+  bool may_read_ahead() const noexcept;
   error_code begin_reading();
+  result<std::unique_ptr<ReaderCore>> reader_from(std::uint64_t offset);
   void add(const RecordView& record, std::int64_t now_ns);
+  bool put_off(const RecordView& record, const Principal& principal);
+  error_code read_put_off(std::int64_t now_ns, std::size_t most);
+  void miss_put_off(std::uint64_t begin, std::uint64_t end);
+  void enter(const RecordView& record, const Principal& principal, const Progress& progress, std::int64_t now_ns);
   void keep(const RecordView& record) noexcept;
   error_code lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) noexcept;
   error_code take(std::uint16_t member, std::size_t most, std::int64_t now_ns, Batch& batch);
@@ -189,6 +196,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   const std::shared_ptr<QueueCore> dead_;  // null of one of dead letters
   const DeadLetterOptions dead_rules_;
   const std::size_t window_;
+  const std::size_t share_;  // of it, that one principal may have
   const std::size_t cache_bytes_;
   LogCore* log_;  // null when it is closed
   Source source_;
@@ -200,6 +208,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   QueueState state_;
   std::unique_ptr<ReaderCore> reader_;  // made when somebody receives
   std::unique_ptr<ReaderCore> again_;   // reads what is not kept any more
+  PutOff put_off_;  // in front of `state_.next`, and neither in the table nor open
+  std::unique_ptr<ReaderCore> late_;  // reads that
   boost::unordered_flat_map<std::uint64_t, RecordView> views_;  // of messages in the table
   std::size_t view_bytes_ = 0;
   Letters letters_;  // that are not finished, of a queue of dead letters

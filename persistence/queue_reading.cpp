@@ -46,20 +46,27 @@ error_code QueueCore::begin_reading() {
   }
   std::uint64_t begin = state_.next;
   if (!state_.open.empty()) begin = std::min(begin, state_.open.begin()->first);
-  auto reader = ReaderCore::make(
-      source_, {.from = From::offset(begin), .patterns = state_.spec.patterns, .block_bytes = reader_block_bytes});
+  auto reader = reader_from(begin);
   if (!reader) return reader.error();
   reader_ = std::move(*reader);
   return {};
 }
+
+result<std::unique_ptr<ReaderCore>> QueueCore::reader_from(std::uint64_t offset) {
+  return ReaderCore::make(
+      source_, {.from = From::offset(offset), .patterns = state_.spec.patterns, .block_bytes = reader_block_bytes});
+}
+
+bool QueueCore::may_read_ahead() const noexcept { return table_.size() < window_ && put_off_.runs().size() < window_; }
 
 /// Returns in `more` whether there is more to read, and room for it.
 error_code QueueCore::read_ahead(std::int64_t now, std::size_t most, bool& more) try {
   if (reader_ == nullptr) {
     if (const error_code error = begin_reading()) return error;
   }
+  if (const error_code error = read_put_off(now, most)) return error;
   more = false;
-  for (std::size_t read = 0; table_.size() < window_; ++read) {
+  for (std::size_t read = 0; may_read_ahead(); ++read) {
     more = read >= std::max(read_at_once, most) && table_.ready() != 0;
     if (more) return {};
     // Where much is finished that lies in front of `next`, it is passed over.
@@ -86,8 +93,84 @@ error_code QueueCore::read_ahead(std::int64_t now, std::size_t most, bool& more)
   return {};
 } catch (...) {
   reader_.reset();  // it has passed what could not be added
+  late_.reset();
   throw;
 }
+
+// --- What is put off. ---
+
+/// Whether the record stays in the log for now. Errors: throws std::bad_alloc.
+bool QueueCore::put_off(const RecordView& record, const Principal& principal) {
+  if (has_dead_letters() || (state_.spec.mode == QueueMode::key_ordered && !record.key().empty())) return false;
+  // Those of one principal stay in order.
+  if (!put_off_.has(principal) && table_.messages_of(principal) < share_) return false;
+  put_off_.add(principal, record.offset());
+  return true;
+}
+
+/// Reads again for principals that have used up half of their share. Errors: throws std::bad_alloc.
+error_code QueueCore::read_put_off(std::int64_t now, std::size_t most) {
+  auto& fronts = put_off_.fronts();
+  std::uint64_t begin = state_.next;
+  std::size_t with_room = 0;
+  for (auto& [principal, front] : fronts) {
+    front.has_room = table_.messages_of(principal) <= share_ / 2;
+    if (!front.has_room) continue;
+    begin = std::min(begin, front.first);
+    ++with_room;
+  }
+  if (with_room == 0) return {};
+  if (late_ == nullptr || late_->offset() != begin) {
+    auto reader = reader_from(begin);
+    if (!reader) return reader.error();
+    late_ = std::move(*reader);
+  }
+  // Up to `state_.next` none is passed that has room, and is not taken.
+  for (std::size_t read = 0; with_room != 0 && table_.size() < window_; ++read) {
+    if (read >= std::max(read_at_once, most) && table_.ready() != 0) break;
+    const std::uint64_t at = late_->offset();
+    if (at >= state_.next) break;
+    const auto found = late_->next();
+    if (!found) return found.error();
+    if (found->outcome() == ReadOutcome::lost || found->outcome() == ReadOutcome::overrun) {
+      miss_put_off(late_->offset() - found->count(), late_->offset());
+      continue;
+    }
+    if (found->outcome() != ReadOutcome::record) break;
+    const RecordView& record = late_->record();
+    if (!put_off_.contains(record.offset())) continue;
+    const Principal principal = principal_of(record);
+    const auto front = fronts.find(principal);
+    if (front == fronts.end() || !front->second.has_room) continue;
+    if (table_.messages_of(principal) >= share_) {
+      front->second = {.first = record.offset()};
+      --with_room;
+      continue;
+    }
+    put_off_.prepare_to_remove(record.offset());
+    enter(record, principal, {}, now);
+    put_off_.remove(record.offset());
+    front->second.first = record.offset() + 1;
+  }
+  const std::uint64_t end = late_->offset();
+  boost::unordered::erase_if(fronts, [&](const auto& front) { return front.second.has_room && end >= state_.next; });
+  for (auto& [principal, front] : fronts) {
+    if (front.has_room) front.first = std::max(front.first, end);
+  }
+  return {};
+}
+
+/// Those in `[begin, end)` are gone.
+void QueueCore::miss_put_off(std::uint64_t begin, std::uint64_t end) {
+  while ((begin = put_off_.next_from(begin)) < end) {
+    const std::uint64_t offset = begin++;
+    put_off_.prepare_to_remove(offset);
+    put_off_.remove(offset);
+    miss(offset);
+  }
+}
+
+// --- What is read. ---
 
 /// Records in `[begin, end)` are gone, in front of which reading has come.
 void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
@@ -144,6 +227,9 @@ void QueueCore::give_up_before(std::uint64_t offset) noexcept try {
     drop_kept(one);
   };
   while (const auto one = table_.finish_first(offset)) missed(*one);
+  const std::uint64_t left = put_off_.remove_below(offset);
+  stats_.missed += left;
+  missed_untold_ += left;
   for (auto open = state_.open.begin(); open != state_.open.end() && open->first < offset;) {
     missed(open->first);
     open = state_.open.erase(open);
@@ -188,7 +274,20 @@ void QueueCore::add(const RecordView& record, std::int64_t now) {
     last_finished_ = std::max(last_finished_, offset);
     return;
   }
-  const Progress progress = told == known.end() ? Progress() : told->second;
+  const Principal principal = principal_of(record);
+  if (told != known.end()) {
+    enter(record, principal, told->second, now);
+    known.erase(told);
+  } else if (!put_off(record, principal)) {
+    enter(record, principal, {}, now);
+  }
+  state_.next = std::max(state_.next, offset + 1);
+}
+
+/// Puts it into the table. Errors: throws std::bad_alloc; it is not there then.
+void QueueCore::enter(const RecordView& record, const Principal& principal, const Progress& progress,
+                      std::int64_t now) {
+  const std::uint64_t offset = record.offset();
   const std::int64_t wall = wall_ns();
   Owed owed{.offset = offset,
             .key = state_.spec.mode == QueueMode::key_ordered ? hash_key(record.key()) : 0,
@@ -210,9 +309,7 @@ void QueueCore::add(const RecordView& record, std::int64_t now) {
   // In an order in which a lack of memory loses nothing.
   if (has_dead_letters()) letters_.insert(offset);
   if (progress != Progress()) tried_[offset] = {.progress = progress};
-  table_.add(owed, principal_of(record));
-  if (told != known.end()) known.erase(told);
-  state_.next = std::max(state_.next, offset + 1);
+  table_.add(owed, principal);
   keep(record);
 }
 

@@ -461,6 +461,41 @@ TEST_F(Queue, remembers_what_is_done_behind_where_it_stands) {
   EXPECT_TRUE(queue().ahead.empty());
 }
 
+TEST(Queues, that_go_back_come_to_the_same_again) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    QueueState queue{.spec = {.id = 1, .group = "g"}, .next = 60};
+    std::map<std::uint64_t, std::uint64_t> not_taken;
+    std::vector<std::uint64_t> owed;
+    for (std::uint64_t offset = 0; offset < queue.next; ++offset) {
+      owed.push_back(offset);
+      if (random.one_in(3)) continue;  // it is done
+      if (random.one_in(2) || (offset + 1 == queue.next && not_taken.empty())) {
+        not_taken.emplace(offset, offset + 1);
+        if (random.one_in(2) && not_taken.contains(offset - 1)) {
+          not_taken.erase(offset);
+          not_taken.at(offset - 1) = offset + 1;
+        }
+      } else {
+        queue.open[offset] = random.one_in(3) ? random.progress() : Progress();
+      }
+    }
+    if (not_taken.empty()) continue;
+    queue.done.add(70, 75);
+    queue.ahead[80] = {.attempts = 1};
+    QueueState wanted = queue;
+    for (const auto& [begin, end] : not_taken) {
+      for (std::uint64_t offset = begin; offset < end; ++offset) wanted.open[offset] = {};
+    }
+    go_back(queue, not_taken);
+    EXPECT_EQ(queue.next, not_taken.begin()->first);
+    EXPECT_TRUE(is_sound({.next_id = 2, .queues = {{1, queue}}}));
+    advance(queue, wanted.next, owed);
+    EXPECT_EQ(queue, wanted);
+  }
+}
+
 TEST_F(Queue, passes_over_ranges_that_are_none) {
   const GroupState before = state;
   const Bytes reversed = from_hex("030200000100000009000000000000000800000000000000");

@@ -61,6 +61,31 @@ class Leases : public testing::Test {
   const LeaseTable::Member b = table.join({});
 };
 
+TEST_F(Leases, may_come_late_among_those_of_others) {
+  std::set<std::uint64_t> there;
+  const auto add_at = [&](std::uint64_t offset, std::size_t of) {
+    table.add({.offset = offset}, principal(of));
+    there.insert(offset);
+  };
+  const auto finish = [&](std::uint64_t offset) {
+    EXPECT_TRUE(table.finish(offset));
+    there.erase(offset);
+  };
+  for (std::uint64_t offset = 0; offset < 100; offset += 2) add_at(offset, 0);
+  for (std::uint64_t offset = 51; offset < 100; offset += 4) add_at(offset, 1);
+  finish(99);  // where the last one went
+  finish(98);
+  for (std::uint64_t offset = 1; offset < 90; offset += 6) add_at(offset, 2);
+  for (const std::uint64_t offset : {0, 85, 84, 79, 2}) finish(offset);
+  for (std::uint64_t offset = 53; offset < 120; offset += 16) add_at(offset, 1);
+  std::vector<std::uint64_t> listed;
+  table.for_each([&](const Owed& owed) { listed.push_back(owed.offset); });
+  EXPECT_EQ(listed, std::vector<std::uint64_t>(there.begin(), there.end()));
+  EXPECT_EQ(table.floor(), 1U);
+  EXPECT_EQ(table.messages_of(principal(0)), 46U);
+  EXPECT_EQ(table.messages_of(principal(9)), 0U);
+}
+
 TEST_F(Leases, are_given_once_and_end_with_an_ack) {
   add({});
   add({});

@@ -111,6 +111,7 @@ class Simulation {
                         .attempts = attempts,
                         .backoff = {std::chrono::seconds(1), std::chrono::seconds(5)},
                         .read_ahead = chance(2) ? std::size_t{100'000} : std::size_t{1 + random_() % 20},
+                        .principal_read_ahead = seed % 3 == 0 ? std::size_t{25'000} : std::size_t{1 + seed / 3 % 5},
                         .read_ahead_bytes = chance(2) ? std::size_t{1} << 20 : std::size_t{0}};
       if (worker.options.mode == GroupMode::broadcast) worker.member = "m" + std::to_string(i);
     }

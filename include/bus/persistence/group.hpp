@@ -114,6 +114,9 @@ struct GroupOptions {
                                                    std::chrono::seconds(2), std::chrono::seconds(10),
                                                    std::chrono::seconds(30)};
   std::size_t read_ahead = 100'000;  ///< messages that are known and not finished, at most
+  /// Of these, the most of one principal: what it has beyond stays in the log until it has room again, and others have
+  /// theirs in front of it. It does not hold for messages with a key in key-ordered mode.
+  std::size_t principal_read_ahead = 25'000;
   std::size_t read_ahead_bytes = std::size_t{8} << 20;  ///< of payload that is kept in memory for them
   std::size_t quantum_bytes = 4096;
   Weights weights = {};
@@ -236,6 +239,7 @@ struct GroupStats {
   std::uint64_t ready = 0;
   std::uint64_t leased = 0;
   std::uint64_t delayed = 0;
+  std::uint64_t put_off = 0;  ///< known, and left in the log: see `GroupOptions::principal_read_ahead`
   std::uint64_t dead = 0;  ///< on their way to the dead letters
   std::uint64_t dead_letters = 0;  ///< that nobody has taken away
 
