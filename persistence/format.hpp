@@ -13,6 +13,7 @@
 
 #include <bus/error.hpp>
 #include <bus/event.hpp>
+#include <bus/persistence/log_options.hpp>
 #include <bus/persistence/loss.hpp>
 #include <bus/persistence/record.hpp>
 
@@ -31,13 +32,13 @@ namespace bus::detail {
 inline constexpr std::uint16_t log_version_major = 1;
 inline constexpr std::uint16_t log_version_minor = 0;
 
-inline constexpr std::size_t page_bytes = 4096;
+inline constexpr std::size_t page_bytes = limits::segment_bytes_step;
 inline constexpr std::size_t sector_bytes = 512;
 inline constexpr std::size_t frame_alignment = 8;
 inline constexpr std::size_t head_bytes = 24;
 
-inline constexpr std::uint64_t min_segment_bytes = 256 * 1024;
-inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;
+inline constexpr std::uint64_t min_segment_bytes = limits::min_segment_bytes;
+inline constexpr std::uint64_t max_segment_bytes = limits::max_segment_bytes;
 
 inline constexpr std::size_t padded(std::size_t bytes) noexcept {
   return (bytes + frame_alignment - 1) & ~(frame_alignment - 1);

@@ -17,8 +17,6 @@ constexpr std::size_t snapshot_frame_bytes = max_control_bytes;
 
 error_code invalid() noexcept { return {boost::system::errc::invalid_argument, boost::system::system_category()}; }
 
-constexpr std::size_t max_patterns_bytes = std::size_t{8} << 10;
-
 std::size_t bytes_of(const std::vector<TopicPattern>& patterns) noexcept {
   std::size_t bytes = 0;
   for (const TopicPattern& pattern : patterns) bytes += 1 + pattern.view().size();
@@ -27,11 +25,11 @@ std::size_t bytes_of(const std::vector<TopicPattern>& patterns) noexcept {
 
 bool is_sound(const GroupOptions& options) noexcept {
   const auto positive = [](std::chrono::nanoseconds time) {
-    return time > std::chrono::nanoseconds(0) && time <= std::chrono::hours(24 * 20);
+    return time > std::chrono::nanoseconds(0) && time <= limits::longest_lease;
   };
   return positive(options.visibility) && positive(options.ceiling) && options.attempts != 0 &&
          options.read_ahead != 0 && options.principal_read_ahead != 0 && options.quantum_bytes != 0 &&
-         bytes_of(options.patterns) <= max_patterns_bytes &&
+         bytes_of(options.patterns) <= limits::max_group_patterns_bytes &&
          std::ranges::all_of(options.backoff, [&](auto step) { return step == step.zero() || positive(step); }) &&
          name_fault(options.name, limits::max_name_bytes).empty() && !options.name.empty() &&
          !options.name.starts_with(dead_prefix) && options.dead.most != 0 &&

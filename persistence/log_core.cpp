@@ -21,8 +21,6 @@ namespace {
 
 namespace sys = boost::system;
 
-constexpr std::size_t min_uncommitted = std::size_t{64} << 10;
-constexpr std::size_t max_uncommitted = std::size_t{1} << 30;
 constexpr std::size_t bytes_for_a_place = 512;
 constexpr std::uint32_t max_together = 4096;
 constexpr std::size_t bytes_for_names = 80;  // that a record takes besides its texts, if none is known yet
@@ -34,20 +32,21 @@ constexpr std::uint64_t least_loss_bytes = std::uint64_t{64} << 10;
 error_code system_error(sys::errc::errc_t what) noexcept { return {what, sys::system_category()}; }
 
 bool is_sound(const LogOptions& options) noexcept {
-  constexpr std::chrono::nanoseconds longest = std::chrono::hours(24 * 365 * 10);  // deadlines must not overflow
+  constexpr std::chrono::nanoseconds longest = limits::longest_log_wait;
   const auto positive = [&](std::chrono::nanoseconds time) {
     return time > std::chrono::nanoseconds(0) && time <= longest;
   };
   return options.segment_bytes >= min_segment_bytes && options.segment_bytes <= max_segment_bytes &&
-         options.segment_bytes % page_bytes == 0 && options.uncommitted_bytes >= min_uncommitted &&
-         options.uncommitted_bytes <= max_uncommitted && std::has_single_bit(options.uncommitted_bytes) &&
+         options.segment_bytes % page_bytes == 0 && options.uncommitted_bytes >= limits::min_uncommitted_bytes &&
+         options.uncommitted_bytes <= limits::max_uncommitted_bytes && std::has_single_bit(options.uncommitted_bytes) &&
          options.batch_bytes != 0 && positive(options.sync_every) && options.sync_every_bytes != 0 &&
          positive(options.timer) && options.segment_age >= std::chrono::nanoseconds(0) &&
          options.full_disk_wait >= std::chrono::nanoseconds(0) && options.full_disk_wait <= longest &&
          options.clock != nullptr && options.max_loss_share >= 0 && options.max_loss_share <= 1 &&
          (!options.dedup ||
           (options.dedup->id_age >= std::chrono::nanoseconds(0) && options.dedup->id_age <= longest)) &&
-         (!options.disk_bytes || *options.disk_bytes >= options.segment_bytes) && options.spare_segments <= 64;
+         (!options.disk_bytes || *options.disk_bytes >= options.segment_bytes) && 
+         options.spare_segments <= limits::max_spare_segments;
 }
 
 std::uint32_t places_for(const LogOptions& options) noexcept {
@@ -1001,3 +1000,5 @@ LogStats LogCore::stats() const noexcept {
 }
 
 }  // namespace bus::detail
+
+std::size_t bus::least_memory_bytes(const LogOptions& options) noexcept { return detail::fixed_memory(options); }

@@ -31,11 +31,10 @@ RateLimit checked(const RateLimit& limit) {
     throw std::invalid_argument("RateLimit::" + std::string(name) + " is " + std::to_string(value) +
                                 "; allowed are 1 to " + std::to_string(most));
   };
-  constexpr std::uint64_t most_bytes = std::uint64_t{1} << 40;
-  check("bytes_per_second", limit.bytes_per_second, most_bytes);
-  check("burst_bytes", limit.burst_bytes, most_bytes);
-  check("max_message_bytes", limit.max_message_bytes, most_bytes);
-  check("max_buckets", limit.max_buckets, std::uint64_t{1} << 32);
+  check("bytes_per_second", limit.bytes_per_second, limits::max_rate_bytes);
+  check("burst_bytes", limit.burst_bytes, limits::max_rate_bytes);
+  check("max_message_bytes", limit.max_message_bytes, limits::max_rate_bytes);
+  check("max_buckets", limit.max_buckets, limits::max_rate_buckets);
   return limit;
 }
 

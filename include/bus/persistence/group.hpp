@@ -97,6 +97,16 @@ enum class GroupMode : std::uint8_t {
 /// Where a group begins that is opened for the first time.
 enum class GroupStart : std::uint8_t { next, oldest };
 
+namespace limits {
+
+/// Of a group's lease, or of a step of its backoff.
+inline constexpr std::chrono::hours longest_lease{24 * 20};
+
+/// Of the texts of a group's patterns, each with one byte more.
+inline constexpr std::size_t max_group_patterns_bytes = std::size_t{8} << 10;
+
+}  // namespace limits
+
 struct GroupOptions {
   std::string name;  ///< 1 to `limits::max_name_bytes`; required
 

@@ -119,4 +119,20 @@ struct LogOptions {
   static LogOptions edge();
 };
 
+/// What a log with these options takes for itself whatever happens: a lower `memory_bytes` is refused.
+std::size_t least_memory_bytes(const LogOptions& options) noexcept;
+
+namespace limits {
+
+inline constexpr std::uint64_t min_segment_bytes = std::uint64_t{256} << 10;
+inline constexpr std::uint64_t max_segment_bytes = std::uint64_t{1} << 32;
+inline constexpr std::uint64_t segment_bytes_step = 4096;
+inline constexpr std::size_t min_uncommitted_bytes = std::size_t{64} << 10;
+inline constexpr std::size_t max_uncommitted_bytes = std::size_t{1} << 30;
+inline constexpr unsigned max_spare_segments = 64;
+
+/// Of what a log waits for: the deadline must not overflow.
+inline constexpr std::chrono::hours longest_log_wait{24 * 365 * 10};
+
+}  // namespace limits
 }  // namespace bus

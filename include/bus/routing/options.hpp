@@ -41,6 +41,10 @@ class Scope {
 
   bool is_all() const noexcept { return kind_ == Kind::all; }
 
+  /// Whose messages it admits, unless all; and whether the system's besides.
+  const Principal& only() const noexcept { return only_; }
+  bool with_system() const noexcept { return kind_ == Kind::principal_or_system; }
+
   bool admits(std::string_view principal) const noexcept {
     if (kind_ == Kind::all) return true;
     return principal == only_.view() || (kind_ == Kind::principal_or_system && principal.empty());

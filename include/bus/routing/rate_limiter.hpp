@@ -19,6 +19,14 @@ struct RateLimit {
   std::size_t max_buckets = 65'536;                   ///< pairs of owner and principal told apart at a time
 };
 
+namespace limits {
+
+/// Of every figure of a RateLimit but the last, and of that.
+inline constexpr std::uint64_t max_rate_bytes = std::uint64_t{1} << 40;
+inline constexpr std::size_t max_rate_buckets = std::size_t{1} << 32;
+
+}  // namespace limits
+
 /// A token bucket for each pair of owner and principal. Full buckets are forgotten: they are as good as new ones.
 ///
 /// Should more pairs than `max_buckets` be short of tokens at the same time, a new pair is refused until one of them
