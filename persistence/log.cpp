@@ -139,6 +139,7 @@ error_code Log::accept_losses() noexcept { return core_->accept_losses(); }
 result<LossReport> Log::scrub(const ScrubOptions& options) noexcept { return core_->scrub(options); }
 result<std::uint64_t> Log::drop_before(std::uint64_t offset) noexcept { return core_->drop_before(offset); }
 void Log::set_retention(const Retention& retention) noexcept { core_->set_retention(retention); }
+void Log::set_spare_segments(unsigned segments) noexcept { core_->set_spare_segments(segments); }
 void Log::set_full_disk(FullDisk policy) noexcept { core_->set_full_disk(policy); }
 bool Log::read_only() const noexcept { return core_->read_only(); }
 LogStats Log::stats() const noexcept { return core_->stats(); }

@@ -940,6 +940,7 @@ result<std::uint64_t> LogCore::drop_before(std::uint64_t offset) noexcept {
 LogOptions LogCore::current_options() const {
   LogOptions options = options_;
   options.retention = keeper_.retention();
+  options.spare_segments = static_cast<unsigned>(keeper_.spare_segments());
   options.full_disk = full_disk_.load(std::memory_order_relaxed);
   return options;
 }

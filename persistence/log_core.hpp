@@ -27,6 +27,7 @@
 #include <bus/detail/log_async.hpp>
 #include <bus/persistence/log.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -115,6 +116,9 @@ class LogCore final : public ReadSource {
   LossReport losses() const { return losses_.report(); }
   error_code accept_losses() noexcept;
   void set_retention(const Retention& retention) noexcept { keeper_.set_retention(retention); }
+  void set_spare_segments(unsigned segments) noexcept {
+    keeper_.set_spare_segments(std::min(segments, limits::max_spare_segments));
+  }
   void set_full_disk(FullDisk policy) noexcept { full_disk_.store(policy, std::memory_order_relaxed); }
   bool read_only() const noexcept {
     return failed_.load(std::memory_order_acquire) || unaccepted_.load(std::memory_order_acquire);

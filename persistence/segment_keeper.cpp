@@ -39,6 +39,16 @@ void SegmentKeeper::set_retention(const Retention& retention) noexcept {
   retention_ = retention;
 }
 
+std::size_t SegmentKeeper::spare_segments() const {
+  const std::lock_guard lock(mutex_);
+  return spare_segments_;
+}
+
+void SegmentKeeper::set_spare_segments(std::size_t segments) noexcept {
+  const std::lock_guard lock(mutex_);
+  spare_segments_ = segments;
+}
+
 error_code SegmentKeeper::drop_before(std::uint64_t offset) noexcept try {
   const std::lock_guard lock(mutex_);
   while (files_.segments.second_offset().value_or(std::numeric_limits<std::uint64_t>::max()) <= offset &&

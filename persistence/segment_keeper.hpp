@@ -35,14 +35,16 @@ class SegmentKeeper {
       : storage_(storage),
         files_(files),
         segment_bytes_(options.segment_bytes),
-        spare_segments_(options.spare_segments),
         creditors_(std::move(creditors)),
+        spare_segments_(options.spare_segments),
         retention_(options.retention) {}
 
   /// Drops what retention no longer wants at that wall time, and nobody is owed.
   void retain(std::int64_t now_ns) noexcept;
   Retention retention() const;
   void set_retention(const Retention& retention) noexcept;
+  std::size_t spare_segments() const;
+  void set_spare_segments(std::size_t segments) noexcept;
 
   /// Drops segments that have nothing from `offset` on, whoever is owed it; not what says which groups there are.
   /// Errors: those of the storage.
@@ -69,9 +71,9 @@ class SegmentKeeper {
   Storage& storage_;
   LogFiles& files_;
   const std::uint64_t segment_bytes_;
-  const std::size_t spare_segments_;
   const Creditors creditors_;
   mutable std::mutex mutex_;
+  std::size_t spare_segments_;
   Retention retention_;
   std::atomic<std::uint64_t> dropped_segments_{0};
   std::atomic<std::uint64_t> dropped_records_{0};

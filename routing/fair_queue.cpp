@@ -84,6 +84,18 @@ Backlog* FairQueue::find_or_make(const PrincipalKey& key) noexcept try {
   return nullptr;
 }
 
+void FairQueue::swap_weights(Weights& weights) noexcept {
+  std::swap(config_.weights, weights);
+  ranking_.clear();  // its order goes by weights, so all of them change while nobody is in it
+  const auto weigh = [this](Backlog& backlog) { backlog.weight = weight_of(config_.weights, backlog.principal); };
+  if (first_used_) weigh(first_);
+  for (Backlog* backlog : backlogs_) weigh(*backlog);
+  if (first_used_ && first_.ranked) ranking_.insert(first_);
+  for (Backlog* backlog : backlogs_) {
+    if (backlog->ranked) ranking_.insert(*backlog);
+  }
+}
+
 void FairQueue::lose(Backlog& backlog, Loss reason) noexcept {
   ++lost_[static_cast<std::size_t>(reason)][static_cast<std::size_t>(backlog.category)];
   ++backlog.untold;

@@ -179,6 +179,10 @@ class FairQueue {
     for (const std::byte* line = begin; line < end; line += 64) sync::prefetch_write(line);
   }
 
+  /// Shares from now on; what a principal has saved up it keeps. Swaps, so that the caller frees the old ones.
+  /// Cost: O(principals), with fair share times their logarithm.
+  void swap_weights(Weights& weights) noexcept;
+
   /// Whether every sum is what its parts make, and zero where nothing is. For tests and debug builds: O(entries).
   bool consistent() const noexcept;
 
@@ -246,7 +250,7 @@ class FairQueue {
   Entry* replaced_ = nullptr;  // the one among the doomed whose key the newcomer has
   bool first_used_ = false;
   boost::unordered_flat_set<Backlog*, HashBacklog, SameBacklog> backlogs_;  // all but `first_`
-  const Config config_;
+  Config config_;  // its weights may change
   Backlog first_;
   std::array<std::array<std::uint64_t, 3>, loss_reasons> lost_{};
   std::uint64_t forgotten_ = 0;

@@ -482,6 +482,11 @@ void Route::close() noexcept {
   wakes.wake();
 }
 
+void Route::set_weights(Weights weights) noexcept {
+  const std::lock_guard lock(mutex_);
+  queue_.swap_weights(weights);
+}
+
 RouteStats Route::stats() const {
   RouteStats stats;
   stats.id = id_;

@@ -147,6 +147,7 @@ class Route {
   RouteStats stats() const;
   void add_to(RouteNameStats& sum) const noexcept;
   std::vector<PrincipalBacklog> backlogs() const;
+  void set_weights(Weights weights) noexcept;
   RouteId id() const noexcept { return id_; }
   const RouteOptions& options() const noexcept { return options_; }
   const std::string& name() const noexcept { return options_.name; }

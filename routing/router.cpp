@@ -31,6 +31,21 @@ void check_weight(std::string_view option, std::uint32_t weight) {
   if (weight == 0 || weight > limits::max_weight) throw_wrong(option, std::to_string(weight), "1 to 64");
 }
 
+void check_weights(const Weights& weights) {
+  for (auto one = weights.principals.begin(); one != weights.principals.end(); ++one) {
+    const auto is_its = [&](const auto& other) { return other.first == one->first; };
+    if (std::any_of(std::next(one), weights.principals.end(), is_its)) {
+      throw_wrong("weights.principals", "two weights for \"" + std::string(one->first.view()) + "\"", "one for each");
+    }
+  }
+  check_weight("weights.system", weights.system);
+  check_weight("weights.agent", weights.agent);
+  check_weight("weights.user", weights.user);
+  for (const auto& [principal, weight] : weights.principals) {
+    check_weight("weights of " + std::string(principal.view()), weight);
+  }
+}
+
 RouteOptions checked(RouteOptions options) {
   if (options.owner.empty()) throw_wrong("owner", "empty", "1 to 64 bytes");
   if (const auto wrong = name_fault(options.owner, limits::max_name_bytes); !wrong.empty()) {
@@ -62,20 +77,9 @@ RouteOptions checked(RouteOptions options) {
   if (options.overflow > Overflow::coalesce) {
     throw_wrong("overflow", std::to_string(static_cast<int>(options.overflow)), "the enumerators of Overflow");
   }
-  for (auto one = options.weights.principals.begin(); one != options.weights.principals.end(); ++one) {
-    const auto is_its = [&](const auto& other) { return other.first == one->first; };
-    if (std::any_of(std::next(one), options.weights.principals.end(), is_its)) {
-      throw_wrong("weights.principals", "two weights for \"" + std::string(one->first.view()) + "\"", "one for each");
-    }
-  }
   if (options.principal_messages == 0) throw_wrong("principal_messages", "0", "1 and more");
   if (options.detach_after < std::chrono::nanoseconds(0)) throw_wrong("detach_after", "negative", "0 and more");
-  check_weight("weights.system", options.weights.system);
-  check_weight("weights.agent", options.weights.agent);
-  check_weight("weights.user", options.weights.user);
-  for (const auto& [principal, weight] : options.weights.principals) {
-    check_weight("weights of " + std::string(principal.view()), weight);
-  }
+  check_weights(options.weights);
   return options;
 }
 
@@ -797,6 +801,10 @@ std::string_view RouteReceiver::name() const noexcept {
 }
 bool RouteReceiver::detached() const noexcept { return route_ != nullptr && route_->detached(); }
 RouteStats RouteReceiver::stats() const { return route_ != nullptr ? route_->stats() : RouteStats{}; }
+void RouteReceiver::set_weights(Weights weights) {
+  detail::check_weights(weights);
+  if (route_ != nullptr) route_->set_weights(std::move(weights));
+}
 std::vector<PrincipalBacklog> RouteReceiver::backlogs() const {
   return route_ != nullptr ? route_->backlogs() : std::vector<PrincipalBacklog>{};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
 // The `busbar` command. What it can do is in the files named after its subcommands; this one reads the command line.
+#include "config_commands.hpp"
 #include "exit_status.hpp"
 #include "group_commands.hpp"
 #include "log_commands.hpp"
@@ -201,10 +202,12 @@ int main(int argc, char** argv) {
   app.get_formatter()->column_width(36);
   const ReplayCommand replay(app);
   const busbar::LogCommands log(app);
+  const busbar::ConfigCommands config(app);
   const busbar::GroupCommands groups(app);
   try {
     app.parse(argc, argv);
     if (replay.chosen()) return replay.run(replay.options());
+    if (config.chosen()) return config.run();
     return log.chosen() ? log.run() : groups.run();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(app.exit(error));  // help and version

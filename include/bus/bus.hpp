@@ -378,6 +378,9 @@ class Bus {
 
   std::uint64_t capacity() const noexcept;
 
+  /// Changes `BusOptions::warnings_per_minute`, at once: what was told in this minute counts. Threads: any.
+  void set_warnings_per_minute(std::uint32_t most) noexcept;
+
   /// Threads: any, at any time. Cost: O(receivers), allocates. Errors: throws std::bad_alloc.
   BusStats stats() const;
 

@@ -376,9 +376,9 @@ void add_rate_limits(std::vector<Key>& all) {
   all.push_back(live(within(key<OfRateLimit>("max_message_bytes", at(&RateLimit::max_message_bytes),
                                              "A larger message is refused whatever has been saved up."),
                             1, most)));
-  all.push_back(within(key<OfRateLimit>("max_buckets", at(&RateLimit::max_buckets),
-                                        "Pairs of owner and principal told apart at a time."),
-                       1, bound(limits::max_rate_buckets)));
+  all.push_back(live(within(key<OfRateLimit>("max_buckets", at(&RateLimit::max_buckets),
+                                             "Pairs of owner and principal told apart at a time."),
+                            1, bound(limits::max_rate_buckets))));
 }
 
 /// The weights of a route, or of a group.

@@ -119,12 +119,12 @@ class Loader {
     const toml::parse_result parsed = toml::parse(text, name_);
     if (!parsed) {
       const toml::parse_error& error = parsed.error();
-      return ConfigErrors{{{.file = name_,
+      return ConfigErrors({{.file = name_,
                             .line = error.source().begin.line,
                             .column = error.source().begin.column,
                             .key = "",
                             .found = in_one_line(error.description()),
-                            .allowed = "TOML"}}};
+                            .allowed = "TOML"}});
     }
     const toml::table& root = parsed.table();
     config_ = Config{.profile = Profile::standard};
@@ -141,7 +141,7 @@ class Loader {
     if (errors_.empty()) return LoadedConfig{.config = config_, .settings = settings()};
     const auto place = [](const ConfigError& error) { return std::tuple(error.line == 0, error.line, error.column); };
     std::ranges::stable_sort(errors_, {}, place);
-    return ConfigErrors{std::move(errors_)};
+    return ConfigErrors(std::move(errors_));
   }
 
  private:
@@ -291,7 +291,6 @@ class Loader {
         add_variable(key.variable, "bytes that are no UTF-8", allowed(key));
         continue;
       }
-      faulty_.erase(name);
       set(key, "", value_of(key, found->second),
           [&](const Fault& fault) { add_variable(key.variable, fault.found, fault.allowed); });
       given_[name] = {.kind = Origin::Kind::environment, .name = key.variable};
@@ -408,7 +407,8 @@ class Loader {
 };
 
 ConfigErrors unreadable(std::string file, std::string why) {
-  return {{{.file = std::move(file), .key = "", .found = std::move(why), .allowed = "a file that can be read"}}};
+  return ConfigErrors(
+      {{.file = std::move(file), .key = "", .found = std::move(why), .allowed = "a file that can be read"}});
 }
 
 }  // namespace
@@ -434,7 +434,7 @@ std::string to_string(const ConfigError& error) {
 
 void throw_exception_from_error(const ConfigErrors& errors, const boost::source_location&) {
   std::string text;
-  for (const ConfigError& error : errors.each) text += (text.empty() ? "" : "\n") + to_string(error);
+  for (const ConfigError& error : errors) text += (text.empty() ? "" : "\n") + to_string(error);
   throw std::invalid_argument(text);
 }
 
@@ -463,10 +463,10 @@ ConfigResult load_config(const std::filesystem::path& path, const Environment& e
 
 ConfigResult parse_config(std::string_view text, std::string_view name, const Environment& environment) {
   if (text.size() > limits::max_config_bytes) {
-    return ConfigErrors{{{.file = std::string(name),
+    return ConfigErrors({{.file = std::string(name),
                           .key = "",
                           .found = "a file of more bytes",
-                          .allowed = "at most " + std::to_string(limits::max_config_bytes) + " bytes"}}};
+                          .allowed = "at most " + std::to_string(limits::max_config_bytes) + " bytes"}});
   }
   return Loader(name, environment).load(text);
 }

@@ -133,6 +133,8 @@ DrainReport Bus::drain(std::chrono::steady_clock::time_point deadline) { return 
 
 std::uint64_t Bus::capacity() const noexcept { return core_->ring.capacity(); }
 
+void Bus::set_warnings_per_minute(std::uint32_t most) noexcept { core_->warnings.set_per_minute(most); }
+
 BusStats Bus::stats() const { return core_->stats(); }
 
 }  // namespace bus

@@ -79,7 +79,7 @@ void Warnings::warn(Warning::Kind kind, std::string_view subject, std::uint64_t 
   if (std::int64_t counted = minute_.load(sync::relaxed); counted != minute) {
     if (minute_.compare_exchange_strong(counted, minute, sync::relaxed, sync::relaxed)) told_.store(0, sync::relaxed);
   }
-  if (told_.fetch_add(1, sync::relaxed) >= per_minute_) {
+  if (told_.fetch_add(1, sync::relaxed) >= per_minute_.load(sync::relaxed)) {
     suppressed_.fetch_add(1, sync::relaxed);
     suppressed_total_.fetch_add(1, sync::relaxed);
     return;

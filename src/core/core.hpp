@@ -109,10 +109,11 @@ class Warnings {
   /// Threads: any; calls the host in this one, under no lock. A host that throws ends the program.
   void warn(Warning::Kind kind, std::string_view subject, std::uint64_t count) noexcept;
   std::uint64_t suppressed() const noexcept { return suppressed_total_.load(sync::relaxed); }
+  void set_per_minute(std::uint32_t per_minute) noexcept { per_minute_.store(per_minute, sync::relaxed); }
 
  private:
   const std::function<void(const Warning&)> tell_;
-  const std::uint32_t per_minute_;
+  sync::atomic<std::uint32_t> per_minute_;
   const Clock& clock_;
   sync::atomic<std::int64_t> minute_{-1};
   sync::atomic<std::uint32_t> told_{0};

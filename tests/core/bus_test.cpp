@@ -398,6 +398,19 @@ TEST(BusWarnings, are_throttled_to_60_a_minute_and_the_next_one_says_how_many_we
   EXPECT_EQ(bus.hub.stats().warnings_suppressed, 25U) << "counted for good";
 }
 
+TEST(BusWarnings, may_be_throttled_otherwise_while_the_bus_runs) {
+  Lagging bus(2);
+  bus.lag(3);
+  EXPECT_EQ(bus.told.size(), 2U);
+  bus.hub.set_warnings_per_minute(5);
+  bus.lag(5);
+  EXPECT_EQ(bus.told.size(), 4U) << "the three of this minute count, told or not";
+  bus.hub.set_warnings_per_minute(0);
+  bus.clock.advance(1min);
+  bus.lag(1);
+  EXPECT_EQ(bus.told.size(), 4U);
+}
+
 TEST(BusWarnings, as_many_a_minute_as_asked) {
   Lagging bus(3);
   for (int minute = 0; minute < 5; ++minute) {

@@ -564,6 +564,21 @@ TEST_F(LogCare, says_what_takes_its_disk) {
   EXPECT_EQ(stats.disk_bytes, stats.segment_bytes + stats.spare_bytes);
 }
 
+TEST_F(LogCare, holds_more_spares_ready_when_it_is_told_to) {
+  LogOptions options = small_log();
+  options.spare_segments = 0;
+  open(options);
+  core->care();
+  EXPECT_EQ(core->stats().spares, 0U);
+  core->set_spare_segments(2);
+  core->care();
+  EXPECT_EQ(core->stats().spares, 2U);
+  EXPECT_EQ(core->current_options().spare_segments, 2U) << "also when it is opened again";
+  core->set_spare_segments(1);
+  core->care();
+  EXPECT_EQ(core->stats().spares, 2U) << "they stay until they are used";
+}
+
 TEST_F(LogCare, retains_so_many_records_and_so_long) {
   LogOptions options = small_log();
   options.retention.records = 300;

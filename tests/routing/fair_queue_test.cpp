@@ -557,6 +557,31 @@ TEST(FairQueue, ROUTE_3_fair_share_takes_from_the_principal_with_the_most_bytes_
   EXPECT_EQ(queue.push({.principal = "heavy", .sequence = 15}).dropped, (Sequences{5}));  // 200
 }
 
+TEST(FairQueue, ROUTE_3_fair_share_goes_by_new_weights_at_once) {
+  Queue queue(config(1000, evict_fair_share));
+  for (std::uint64_t i = 1; i <= 6; ++i) queue.push({.principal = "heavy", .sequence = i});
+  for (std::uint64_t i = 7; i <= 10; ++i) queue.push({.principal = "many", .sequence = i});
+  Weights weights{.principals = {{"heavy", 4}}};
+  queue.queue.swap_weights(weights);
+  EXPECT_TRUE(weights.principals.empty());
+  EXPECT_TRUE(queue.queue.consistent());
+  EXPECT_EQ(queue.push({.principal = "new", .sequence = 11}).dropped, (Sequences{7}))
+      << "400, and 600 for a weight of 4";
+}
+
+TEST(FairQueue, serves_by_new_weights_from_the_next_turn_on) {
+  Queue queue(config(100'000));
+  std::uint64_t sequence = 0;
+  for (const auto name : {"a", "b"}) {
+    for (int i = 0; i < 40; ++i) queue.push({.principal = name, .sequence = ++sequence});
+  }
+  Weights weights{.principals = {{"b", 3}}};
+  queue.queue.swap_weights(weights);
+  std::map<std::string, int> served;
+  for (int i = 0; i < 40; ++i) ++served[queue.pop().item.principal];
+  EXPECT_EQ(served, (std::map<std::string, int>{{"a", 10}, {"b", 30}}));
+}
+
 TEST(FairQueue, ROUTE_3_who_is_within_its_share_loses_nothing_to_others) {
   Queue queue(config(1000, evict_fair_share));
   for (std::uint64_t i = 1; i <= 3; ++i) queue.push({.principal = "quiet", .sequence = i});

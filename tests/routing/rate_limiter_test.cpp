@@ -227,6 +227,25 @@ TEST(RateLimiter, does_not_forget_a_bucket_that_lacks_tokens) {
   EXPECT_TRUE(admits(limiter, 90, "short"));
 }
 
+TEST(RateLimiter, goes_by_a_new_limit_at_once) {
+  ManualClock clock;
+  RateLimiter limiter(slow, clock);
+  EXPECT_TRUE(admits(limiter, 100));
+  limiter.set_limit({.bytes_per_second = 2'000'000, .burst_bytes = 100, .max_message_bytes = 50});
+  EXPECT_EQ(limiter.limit().max_message_bytes, 50U);
+  EXPECT_FALSE(admits(limiter, 1)) << "what was lacking lacks";
+  clock.advance(25us);
+  EXPECT_TRUE(admits(limiter, 50)) << "two bytes a microsecond";
+  EXPECT_FALSE(admits(limiter, 1)) << "and no more";
+  EXPECT_EQ(limiter.admit("o", "agent.a", 51).error(), errc::payload_too_large);
+}
+
+TEST(RateLimiter, keeps_its_limit_if_the_new_one_is_out_of_range) {
+  RateLimiter limiter(slow);
+  EXPECT_THROW(limiter.set_limit({.bytes_per_second = 0}), std::invalid_argument);
+  EXPECT_EQ(limiter.limit().bytes_per_second, slow.bytes_per_second);
+}
+
 TEST(RateLimiter, lets_two_threads_have_no_more_than_one) {
   ManualClock clock;
   RateLimiter limiter({.bytes_per_second = 1'000'000'000, .burst_bytes = 100'000}, clock);

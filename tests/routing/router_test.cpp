@@ -354,6 +354,22 @@ TEST(RouterInput, options_that_are_wrong_are_named_with_what_is_allowed) {
   EXPECT_FALSE(Principal::parse("a\nb"));
 }
 
+TEST(RouteWeights, can_be_changed_while_the_route_is_read) {
+  Bus hub;
+  Router router{hub};
+  auto route = router.subscribe({.owner = "o", .patterns = {">"}, .quantum_bytes = 1024});
+  const std::string text(1024 - bus_test::charge("t", 0), 'x');
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_TRUE(router.publish(message("t", "a", text)));
+    ASSERT_TRUE(router.publish(message("t", "b", text)));
+  }
+  EXPECT_THROW(route.set_weights({.user = 65}), std::invalid_argument);
+  route.set_weights({.principals = {{"b", 3}}});
+  bus_test::Reading reading;
+  for (int i = 0; i < 40; ++i) reading.take(route.try_recv());
+  EXPECT_EQ(reading.delivered["b"], 30U);
+}
+
 TEST(RouterInput, a_second_router_on_a_bus_is_refused_until_the_first_is_gone) {
   Bus hub;
   {

@@ -4,7 +4,7 @@
 //
 //   const auto loaded = bus::load_config("host.toml", bus::process_environment());
 //   if (!loaded) {
-//     for (const bus::ConfigError& error : loaded.error().each) std::cerr << to_string(error) << '\n';
+//     for (const bus::ConfigError& error : loaded.error()) std::cerr << to_string(error) << '\n';
 //     return 1;
 //   }
 //   bus::Bus hub{loaded->config.bus};
@@ -24,6 +24,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bus {
@@ -56,9 +57,17 @@ struct ConfigError {
 /// In one line: "host.toml:3:12: bus.capacity: found 1; allowed: 2 to 1048576".
 std::string to_string(const ConfigError& error);
 
-/// At least one; those of the file in the order of their places.
-struct ConfigErrors {
-  std::vector<ConfigError> each;
+/// Those of the file in the order of their places.
+class ConfigErrors {
+ public:
+  ConfigErrors() noexcept = default;  ///< none, as of what has loaded
+  explicit ConfigErrors(std::vector<ConfigError> errors) noexcept : errors_(std::move(errors)) {}
+  auto begin() const noexcept { return errors_.begin(); }
+  auto end() const noexcept { return errors_.end(); }
+  std::size_t size() const noexcept { return errors_.size(); }
+
+ private:
+  std::vector<ConfigError> errors_;
 };
 
 /// For `ConfigResult::value`: throws std::invalid_argument with a line for each error.

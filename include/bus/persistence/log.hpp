@@ -406,6 +406,8 @@ class Log {
   /// Changes what can be changed while the log is open.
   void set_retention(const Retention& retention) noexcept;
   void set_full_disk(FullDisk policy) noexcept;
+  /// More than `limits::max_spare_segments` are as many. Spares that are there already stay until they are used.
+  void set_spare_segments(unsigned segments) noexcept;
 
   bool read_only() const noexcept;
   LogStats stats() const noexcept;

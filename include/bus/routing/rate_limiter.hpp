@@ -51,12 +51,16 @@ class RateLimiter {
   /// Buckets that are remembered. Cost: O(1).
   std::size_t buckets() const noexcept;
 
-  const RateLimit& limit() const noexcept { return limit_; }
+  RateLimit limit() const noexcept;
+
+  /// Changes how fast senders may be from now on. What a bucket lacks, in bytes, it lacks under the new limit too.
+  /// Threads: any; a call of `admit` beside it goes by the old limit or the new one. Cost: O(buckets).
+  /// Errors: as the constructor; nothing has changed then.
+  void set_limit(const RateLimit& limit);
 
  private:
   struct Shard;
   static constexpr std::size_t shard_count = 16;
-  const RateLimit limit_;
   const Clock& clock_;
   std::unique_ptr<Shard[]> shards_;
 };

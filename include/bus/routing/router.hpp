@@ -279,7 +279,7 @@ class RouteSender {
 };
 
 /// Reads one route. Destroying it ends the route; what is in it then is gone.
-/// Threads: one at a time; `stats`, `backlogs` and `detached` from any. Lifetime: may outlive the router, then reads
+/// Threads: one at a time; `stats`, `backlogs`, `set_weights` and `detached` from any. Lifetime: may outlive the router, then reads
 /// what is left.
 class RouteReceiver {
  public:
@@ -323,6 +323,11 @@ class RouteReceiver {
   bool detached() const noexcept;
 
   RouteStats stats() const;
+
+  /// Changes `RouteOptions::weights`, from the next turn of each principal on. Threads: any.
+  /// Cost: O(principals), under the lock of the route.
+  /// Errors: throws std::invalid_argument naming the weight that is out of range; nothing has changed then.
+  void set_weights(Weights weights);
 
   /// Every principal that has messages in the route or losses not yet told. Cost: O(principals), allocates.
   std::vector<PrincipalBacklog> backlogs() const;
