@@ -120,7 +120,7 @@ std::string meant(std::string_view given, const std::vector<std::string>& known)
 
 class Loader {
  public:
-  Loader(std::string_view name, const Environment& environment) : name_(name), environment_(environment) {}
+  Loader(std::string_view name, const Environment& environment) : name_(in_one_line(name)), environment_(environment) {}
 
   ConfigResult load(std::string_view text) {
     const toml::parse_result parsed = toml::parse(text, name_);
@@ -146,8 +146,10 @@ class Loader {
     find_meaningless();
     find_contradictions();
     if (errors_.empty()) return LoadedConfig{.config = config_, .settings = settings()};
-    const auto place = [](const ConfigError& error) { return std::tuple(error.line == 0, error.line, error.column); };
-    std::ranges::stable_sort(errors_, {}, place);
+    const auto place = [](const ConfigError& error) {
+      return std::tuple(error.line == 0, error.line, error.column, std::string_view(error.key));
+    };
+    std::ranges::sort(errors_, {}, place);
     return ConfigErrors(std::move(errors_));
   }
 

@@ -507,5 +507,14 @@ TEST(ConfigKeys, are_in_the_reference_as_they_are) {
   EXPECT_EQ(text, config_reference()) << "write it anew: busbar config reference > docs/configuration.md";
 }
 
+TEST(ConfigKeys, are_shown_in_the_reference_by_an_example_that_loads) {
+  const std::string text = config_reference();
+  constexpr std::string_view begin = "```toml\n";
+  const std::size_t at = text.find(begin) + begin.size();
+  const ConfigResult loaded = parse_config(std::string_view(text).substr(at, text.find("```\n", at) - at), "f");
+  ASSERT_TRUE(loaded) << lines_of(loaded);
+  EXPECT_EQ(loaded->config.routes.size(), 1U);
+}
+
 }  // namespace
 }  // namespace bus

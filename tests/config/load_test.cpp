@@ -329,6 +329,8 @@ TEST(ConfigErrors, are_of_one_line_whatever_is_written) {
     EXPECT_EQ(line.find('\n'), line.npos) << line;
     EXPECT_EQ(line.find('\x7F'), line.npos) << line;
   }
+  const std::string shown = to_toml(parse_config("[bus]\ncapacity = 2\n", "a\nb").value());
+  EXPECT_THAT(shown, testing::HasSubstr("# a b:2:12\n"));
 }
 
 // --- The environment, and profiles. ---

@@ -85,7 +85,9 @@ class Reload : public testing::Test {
   void SetUp() override { std::filesystem::remove_all(directory); }
   void TearDown() override { std::filesystem::remove_all(directory); }
 
-  const std::filesystem::path directory = std::filesystem::path(testing::TempDir()) / "busbar-reload";
+  const std::filesystem::path directory =
+      std::filesystem::path(testing::TempDir()) /
+      (std::string("busbar-reload-") + testing::UnitTest::GetInstance()->current_test_info()->name());
 };
 
 TEST_F(Reload, changes_what_runs_and_notes_it) {

@@ -35,7 +35,10 @@ void check(const bus::ConfigErrors& errors) {
     require(!error.found.empty() && !error.allowed.empty());
     require(error.file == "f" || error.file == "environment");
     require((error.line == 0) == (error.column == 0));
-    for (const unsigned char byte : to_string(error)) require(byte >= 0x20 && byte != 0x7F);
+    for (const char c : to_string(error)) {
+      const auto byte = static_cast<unsigned char>(c);
+      require(byte >= 0x20 && byte != 0x7F);
+    }
   }
 }
 
