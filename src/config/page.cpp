@@ -20,9 +20,9 @@ constexpr std::string_view head = R"(<!-- SPDX-License-Identifier: MIT OR Apache
 
 # Configuration
 
-One file of [TOML](https://toml.io/en/v1.0.0) says what a host is made of: its bus, its routes and who may send how fast,
-its logs and the groups that read them, which topics are durable, and its metrics. One file is one host with one bus. A
-process that wants several loads several files.
+One file of [TOML](https://toml.io/en/v1.0.0) says what a host is made of: its bus, its routes and who may send how
+fast, its logs and the groups that read them, which topics are durable, and its metrics. One file is one host with one
+bus. A process that wants several loads several files.
 
 ```toml
 [bus]
@@ -53,8 +53,8 @@ pattern = "agent.v1.done"
   is a share of 1. A key without one is a number of things.
 - A key with a dot stands in a table: `retention.bytes = 1` or, in `[logs.NAME.retention]`, `bytes = 1`.
 - A key that allows "none" has that text for what is not limited, or not there.
-- `[routes.NAME]` and the like may stand once for each name. Names have 1 to 64 bytes and no spaces. Other sections refer
-  to logs and rate limits by their names.
+- `[routes.NAME]` and the like may stand once for each name. Names have 1 to 64 bytes and no spaces. Other sections
+  refer to logs and rate limits by their names.
 - Paths are relative to the directory the process is in.
 - A value is, in this order: what the environment says; what the file says; that of the profile; the default.
 - Variables of the environment whose names begin with `BUSBAR_` and are not in the tables below are errors, as unknown
@@ -66,8 +66,8 @@ pattern = "agent.v1.done"
 
 ## Changes while a host runs
 
-Keys that are marked as live can be changed while a host runs: `bus::reload` applies what is new in them and reports what
-was applied and what needs a restart. Every other key needs one, and so do sections that come or go.
+Keys that are marked as live can be changed while a host runs: `bus::reload` applies what is new in them and reports
+what was applied and what needs a restart. Every other key needs one, and so do sections that come or go.
 )";
 
 struct Intro {

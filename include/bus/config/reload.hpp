@@ -3,9 +3,11 @@
 // Another configuration for a host that runs.
 //
 //   const auto wanted = bus::load_config("host.toml", environment);
-//   const bus::ConfigChange change = bus::reload(running, wanted.value().config, {.bus = &hub, .logs = {{"events",
-//   &log}}}); for (const auto& one : change.live) …one.key, one.before, one.after…     // applied for (const auto& one
-//   : change.restart) …one.key, one.before, one.after…  // with the next start
+//   if (!wanted) …
+//   const bus::RunningHost host{.bus = &hub, .logs = {{"events", &log}}};
+//   const bus::ConfigChange change = bus::reload(running, wanted->config, host);
+//   for (const auto& one : change.live) …one.key, one.before, one.after…     // applied
+//   for (const auto& one : change.restart) …one.key, one.before, one.after…  // with the next start
 #pragma once
 
 #include <bus/bus.hpp>
