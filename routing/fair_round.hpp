@@ -7,6 +7,7 @@
 // and no time in here.
 #pragma once
 
+#include <bus/export.hpp>
 #include <bus/principal.hpp>
 #include <bus/routing/options.hpp>
 
@@ -22,7 +23,7 @@ namespace bus::detail {
 using Hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 
 /// The share of a principal: its own, or else that of its class.
-std::uint32_t weight_of(const Weights& weights, const Principal& principal) noexcept;
+BUSBAR_EXPORT std::uint32_t weight_of(const Weights& weights, const Principal& principal) noexcept;
 
 /// What a round knows of one that takes turns in it.
 struct FairTurn {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
+#include <bus/export.hpp>
 #include <bus/routing/router.hpp>
 
 #include "core/core.hpp"
@@ -89,19 +90,19 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   Route* subscribe(RouteOptions options);
   void remove(Route& route) noexcept;
 
-  RoutePublisher& acquire_publisher();
-  void release_publisher(RoutePublisher& publisher) noexcept;
+  BUSBAR_EXPORT RoutePublisher& acquire_publisher();
+  BUSBAR_EXPORT void release_publisher(RoutePublisher& publisher) noexcept;
 
-  result<PublishOutcome> publish(RoutePublisher& publisher, const std::string* source, Message&& message,
-                                 const Attributes& attributes, const Deadline* deadline);
+  BUSBAR_EXPORT result<PublishOutcome> publish(RoutePublisher& publisher, const std::string* source, Message&& message,
+                                               const Attributes& attributes, const Deadline* deadline);
 
-  error_code admit(const std::string* source, const Message& message, const Attributes& attributes);
+  BUSBAR_EXPORT error_code admit(const std::string* source, const Message& message, const Attributes& attributes);
 
   /// Whether the topic is reserved, and a publish on it is to be refused.
   bool is_reserved(const Topic& topic, RoutePublisher& publisher) noexcept;
 
   /// What every route charges for a message.
-  static std::size_t charge_for(const Message& message) noexcept;
+  BUSBAR_EXPORT static std::size_t charge_for(const Message& message) noexcept;
 
   /// Room set aside in one route for a message that is about to be published, and who waits for it.
   struct Room;
@@ -124,11 +125,11 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
   /// From now on publishes on topics that any of these match are refused, but for `publish_reserved`. What that
   /// publishes stands in the log of this id.
   /// Returns: the number of that log. Errors: throws std::invalid_argument if topics are reserved; std::bad_alloc.
-  std::uint8_t reserve(ReservedTopics topics, const std::array<std::uint8_t, 16>& log);
+  BUSBAR_EXPORT std::uint8_t reserve(ReservedTopics topics, const std::array<std::uint8_t, 16>& log);
 
   /// A message that `admit` has admitted. `place`: where it stands in the log, if that is known.
-  result<PublishOutcome> publish_reserved(RoutePublisher& publisher, Message&& message, const Attributes& attributes,
-                                          const LogPlace* place) noexcept;
+  BUSBAR_EXPORT result<PublishOutcome> publish_reserved(RoutePublisher& publisher, Message&& message,
+                                                        const Attributes& attributes, const LogPlace* place) noexcept;
   void end_reservation() noexcept { reserved_.store(false, sync::release); }
 
   void close() noexcept;

@@ -30,6 +30,7 @@
 
 #include <bus/error.hpp>
 #include <bus/event.hpp>
+#include <bus/export.hpp>
 #include <bus/options.hpp>
 #include <bus/stats.hpp>
 
@@ -58,7 +59,7 @@ struct ObserverRecord;
 struct PublisherRecord;
 
 /// Counted ownership of the part of a bus that its senders, receivers and events share.
-class CoreRef {
+class BUSBAR_EXPORT CoreRef {
  public:
   CoreRef() noexcept = default;
   explicit CoreRef(Core* adopted) noexcept : core_(adopted) {}
@@ -95,12 +96,12 @@ enum class Outcome : std::uint8_t {
 };
 
 /// The word for it: "event", "timed_out", …
-std::string_view to_string(Outcome outcome) noexcept;
+BUSBAR_EXPORT std::string_view to_string(Outcome outcome) noexcept;
 
 /// What a receive returned: perhaps an event, and always how many were missed just before it.
 /// Lifetime: the event is read in place. It stays readable until the next receive on the same receiver, or the
 ///           receiver's destruction; `keep()` makes it stay longer.
-class [[nodiscard]] Received {
+class [[nodiscard]] BUSBAR_EXPORT Received {
  public:
   Received() noexcept = default;
 
@@ -130,7 +131,7 @@ class [[nodiscard]] Received {
 
 /// What a batch receive returned: a range of events, oldest first, and how many were missed before the first.
 /// Lifetime: as for `Received`.
-class [[nodiscard]] Batch {
+class [[nodiscard]] BUSBAR_EXPORT Batch {
  public:
   class iterator {
    public:
@@ -185,7 +186,7 @@ class [[nodiscard]] Batch {
 
 /// Publishes. Cheap to copy; each copy is a publisher of its own.
 /// Threads:  one at a time. Lifetime: may outlive the bus; sends then return errc::closed.
-class Sender {
+class BUSBAR_EXPORT Sender {
  public:
   /// A sender of no bus: every send returns errc::closed.
   Sender() noexcept = default;
@@ -231,7 +232,7 @@ class Sender {
 /// One subscriber's cursor on a bus.
 /// Threads:  one at a time, calls of `stats` and `name` included.
 /// Lifetime: may outlive the bus; it then reads what is retained and after that `closed`.
-class Receiver {
+class BUSBAR_EXPORT Receiver {
  public:
   /// Largest number of events one batch holds.
   static constexpr std::size_t max_batch = 64;
@@ -291,7 +292,7 @@ class Receiver {
 };
 
 /// Keeps an observer attached. See `Bus::observe`.
-class Observer {
+class BUSBAR_EXPORT Observer {
  public:
   Observer() noexcept = default;
   Observer(Observer&& other) noexcept : core_(std::move(other.core_)), record_(std::exchange(other.record_, nullptr)) {}
@@ -318,7 +319,7 @@ class Observer {
 };
 
 /// A bounded broadcast of events. See the head of this file for loss, order and threads.
-class Bus {
+class BUSBAR_EXPORT Bus {
  public:
   /// Options are a struct of their own: `Bus hub{{.capacity = 256}}`.
   /// Cost: three allocations; memory for `capacity` events is first touched as the ring fills.

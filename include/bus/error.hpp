@@ -9,6 +9,8 @@
 // `std::bad_alloc`); their text says what was given and what is allowed.
 #pragma once
 
+#include <bus/export.hpp>
+
 #include <boost/system/error_code.hpp>
 #include <boost/system/result.hpp>
 
@@ -52,13 +54,13 @@ using result = boost::system::result<T>;
 
 /// The category named "bus".
 /// Threads: any. Lifetime: for ever; needs no initialisation at run time.
-const boost::system::error_category& bus_category() noexcept;
+BUSBAR_EXPORT const boost::system::error_category& bus_category() noexcept;
 
 inline error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), bus_category()}; }
 
 /// Whether the same call may succeed later without the caller changing anything.
 /// Threads: any.
-bool is_retryable(const error_code& code) noexcept;
+BUSBAR_EXPORT bool is_retryable(const error_code& code) noexcept;
 
 }  // namespace bus
 

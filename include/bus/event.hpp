@@ -4,6 +4,7 @@
 #pragma once
 
 #include <bus/detail/sync.hpp>
+#include <bus/export.hpp>
 #include <bus/payload.hpp>
 #include <bus/principal.hpp>
 #include <bus/topic.hpp>
@@ -55,7 +56,7 @@ struct Message {
 enum class BodyKind : std::uint8_t { health, config_updated, service_crashed, shutdown, message };
 
 /// The word for it: "health", "config_updated", …
-std::string_view to_string(BodyKind kind) noexcept;
+BUSBAR_EXPORT std::string_view to_string(BodyKind kind) noexcept;
 
 template <class B>
 inline constexpr bool is_event_body = false;
@@ -214,7 +215,7 @@ static_assert(sizeof(Event) <= 192);
 /// A counted reference to an event: keeps it readable for as long as the reference lives, whatever becomes
 /// of the receiver and the bus. Held events take nodes from the ring's pool, which grows to replace them.
 /// Threads: distinct references may be used at the same time.
-class EventRef {
+class BUSBAR_EXPORT EventRef {
  public:
   EventRef() noexcept = default;
   EventRef(const EventRef& other) noexcept;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <bus/event.hpp>
+#include <bus/export.hpp>
 #include <bus/limits.hpp>
 
 #include <chrono>
@@ -18,7 +19,7 @@ namespace bus {
 /// Where time stamps and the throttle of warnings take the time from. The default is the system's. Deadlines are points
 /// of std::chrono::steady_clock itself, as a thread can sleep until no other's.
 /// Threads: every function may be called from any thread at the same time.
-class Clock {
+class BUSBAR_EXPORT Clock {
  public:
   virtual ~Clock() = default;
   virtual std::chrono::system_clock::time_point wall() const noexcept = 0;
@@ -51,7 +52,7 @@ struct Warning {
 };
 
 /// The word for it: "lagged", "nodes_grew", …
-std::string_view to_string(Warning::Kind kind) noexcept;
+BUSBAR_EXPORT std::string_view to_string(Warning::Kind kind) noexcept;
 
 struct BusOptions {
   /// Events the ring retains, exactly: 2 to 1,048,576. Memory is about 200 bytes each, taken at construction

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bus/detail/sync.hpp>
+#include <bus/export.hpp>
 #include <bus/schema.hpp>
 
 #include <cstddef>
@@ -21,7 +22,7 @@ namespace bus {
 namespace detail {
 
 /// Zeroes memory in a way that no optimiser removes.
-void wipe_memory(void* memory, std::size_t bytes) noexcept;
+BUSBAR_EXPORT void wipe_memory(void* memory, std::size_t bytes) noexcept;
 
 /// Copies whole words, one at a time. What is published has often been written a moment ago, field by field: a wider
 /// load would have to wait until those stores have reached the cache.
@@ -46,7 +47,7 @@ inline void copy_words(std::byte* to, const std::byte* from, std::size_t words) 
 ///           publisher that reuses the node. Neither may block or throw.
 /// Lifetime: what `bytes()` and `get_if()` point to lives as long as this payload, unmoved. Small contents lie
 ///           inside it, so keep the payload (or the event), not the pointer.
-class Payload {
+class BUSBAR_EXPORT Payload {
  public:
   static constexpr std::size_t in_place_bytes = 48;
   static constexpr std::size_t in_place_object_bytes = 40;

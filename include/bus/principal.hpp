@@ -3,6 +3,7 @@
 
 #include <bus/detail/text.hpp>
 #include <bus/error.hpp>
+#include <bus/export.hpp>
 #include <bus/limits.hpp>
 
 #include <compare>
@@ -15,12 +16,12 @@ namespace bus {
 enum class PrincipalClass : unsigned char { system, agent, user };
 
 /// The class as it appears in metrics: "system", "agent" or "user".
-std::string_view to_string(PrincipalClass c) noexcept;
+BUSBAR_EXPORT std::string_view to_string(PrincipalClass c) noexcept;
 
 /// On whose behalf a message is sent: 1 to 128 bytes without spaces or control bytes. None is the system.
 /// Up to 23 bytes are held in place: copying such a principal shares nothing.
 /// Threads: distinct objects may be used at the same time.
-class Principal {
+class BUSBAR_EXPORT Principal {
  public:
   /// The system itself.
   constexpr Principal() noexcept = default;
@@ -68,7 +69,7 @@ class Principal {
 
 namespace detail {
 
-[[noreturn]] void throw_invalid(std::string_view what, std::string_view given, std::string_view rule);
+[[noreturn]] BUSBAR_EXPORT void throw_invalid(std::string_view what, std::string_view given, std::string_view rule);
 
 /// Which rule `text` breaks as a name of at most `most` bytes, one of the two limits; empty when it breaks none.
 constexpr std::string_view name_fault(std::string_view text, std::size_t most) noexcept {

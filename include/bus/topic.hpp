@@ -12,6 +12,7 @@
 
 #include <bus/detail/text.hpp>
 #include <bus/error.hpp>
+#include <bus/export.hpp>
 
 #include <compare>
 #include <cstddef>
@@ -23,12 +24,12 @@ namespace bus {
 /// Whether `topic` falls under `pattern`. The only matcher: delivery, filters and scopes all ask it.
 /// Both arguments are taken to be well formed, as `Topic` and `TopicPattern` guarantee.
 /// Threads: any. Cost: O(bytes), no allocation.
-bool topic_matches(std::string_view pattern, std::string_view topic) noexcept;
+BUSBAR_EXPORT bool topic_matches(std::string_view pattern, std::string_view topic) noexcept;
 
 /// A well-formed topic, immutable. Default-constructed it is empty, which no publish accepts.
 /// Up to 31 bytes are held in place: copying such a topic shares nothing.
 /// Threads: distinct objects may be used at the same time.
-class Topic {
+class BUSBAR_EXPORT Topic {
  public:
   constexpr Topic() noexcept = default;
 
@@ -68,7 +69,7 @@ class Topic {
 
 /// A well-formed pattern, immutable. Default-constructed it is empty and matches nothing.
 /// Threads: distinct objects may be used at the same time.
-class TopicPattern {
+class BUSBAR_EXPORT TopicPattern {
  public:
   constexpr TopicPattern() noexcept = default;
 
@@ -114,7 +115,7 @@ namespace detail {
 constexpr std::string_view topic_fault(std::string_view text, bool wildcards) noexcept;
 
 /// Throws std::invalid_argument: "topic 'a..b': a segment is empty".
-[[noreturn]] void throw_invalid(std::string_view what, std::string_view given, std::string_view rule);
+[[noreturn]] BUSBAR_EXPORT void throw_invalid(std::string_view what, std::string_view given, std::string_view rule);
 
 }  // namespace detail
 }  // namespace bus

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
 // What a bus, its senders, its receivers and the events that users keep have in common.
+//
+// What the router, a library of its own, calls is marked with BUSBAR_EXPORT; it is no interface for others.
 #pragma once
 
 #include <bus/bus.hpp>
 #include <bus/detail/async.hpp>
+#include <bus/export.hpp>
 
 #include "core/observers.hpp"
 #include "core/registry.hpp"
@@ -80,7 +83,7 @@ struct EventAccess {
   }
 
  private:
-  static void end_body(Event& event) noexcept;
+  BUSBAR_EXPORT static void end_body(Event& event) noexcept;
 };
 
 using EventRing = Ring<Event, EventAccess>;
@@ -165,22 +168,23 @@ class Core {
                        std::uint32_t keep, Finish&& finish, Then&& then);
 
   /// What a publish of the message would be refused for, as far as the message itself goes; errc{} if for nothing.
-  errc fault_of(const Message& message) const noexcept;
+  BUSBAR_EXPORT errc fault_of(const Message& message) const noexcept;
 
   /// `place`: where the message stands in a log, if it does.
-  result<Sent> publish_routed(PublisherRecord& publisher, const std::string* source, Message&& message,
-                              const Attributes& attributes, const LogPlace* place, std::uint32_t keep, RouteSink& sink);
+  BUSBAR_EXPORT result<Sent> publish_routed(PublisherRecord& publisher, const std::string* source, Message&& message,
+                                            const Attributes& attributes, const LogPlace* place, std::uint32_t keep,
+                                            RouteSink& sink);
 
   /// Errors: throws std::invalid_argument if there is one.
-  void attach(std::shared_ptr<CloseListener> listener);
-  void detach_listener() noexcept;
+  BUSBAR_EXPORT void attach(std::shared_ptr<CloseListener> listener);
+  BUSBAR_EXPORT void detach_listener() noexcept;
 
   void close() noexcept;
   bool closed() const noexcept { return closed_.load(sync::acquire); }
 
   ReceiverState* subscribe(SubscribeOptions options);
   void unsubscribe(ReceiverState& state) noexcept;
-  const std::string* intern_source(std::string_view name);
+  BUSBAR_EXPORT const std::string* intern_source(std::string_view name);
   BusStats stats();
   DrainReport drain(std::chrono::steady_clock::time_point deadline);
 

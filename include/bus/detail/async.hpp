@@ -4,6 +4,7 @@
 #pragma once
 
 #include <bus/bus.hpp>
+#include <bus/export.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +24,7 @@ class AsyncWait {
   ~AsyncWait() = default;
 };
 
-struct AsyncAccess {
+struct BUSBAR_EXPORT AsyncAccess {
   using State = ReceiverState;
 
   /// Shares the state of a receiver, so that it outlives the receiver for the length of an operation. The receiver

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bus/detail/async.hpp>
+#include <bus/export.hpp>
 #include <bus/persistence/group.hpp>
 
 #include <chrono>
@@ -13,7 +14,7 @@ namespace bus::detail {
 
 /// A receive of a group's member in parts, none of which waits. What it has leased and not given is released with it.
 /// Threads: one at a time, but `withdraw` at any time while it exists.
-class PendingReceive {
+class BUSBAR_EXPORT PendingReceive {
  public:
   using Deadline = std::chrono::steady_clock::time_point;
 

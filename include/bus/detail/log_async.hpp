@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #pragma once
 
+#include <bus/export.hpp>
 #include <bus/persistence/log.hpp>
 
 #include <array>
@@ -26,7 +27,7 @@ class Completion {
 };
 
 /// What the asynchronous forms may do with a log.
-struct LogAccess {
+struct BUSBAR_EXPORT LogAccess {
   /// Errors: as `Log::submit`; nothing is completed then.
   static error_code submit(Log& log, const Record& record, Durability durability, Completion& completion) noexcept;
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <bus/detail/async.hpp>
+#include <bus/export.hpp>
 #include <bus/routing/router.hpp>
 
 #include <cstddef>
@@ -12,7 +13,7 @@
 
 namespace bus::detail {
 
-struct RouteAccess {
+struct BUSBAR_EXPORT RouteAccess {
   using State = Route;
 
   static Route* retain(RouteReceiver& receiver) noexcept;
@@ -46,7 +47,7 @@ template <>
 RouteBatch RouteAccess::attempt<RouteBatch>(Route& route, std::size_t max);
 
 /// A publish that sets room aside in one route after the other before it happens, and waits where there is none.
-class PendingPublish {
+class BUSBAR_EXPORT PendingPublish {
  public:
   /// Errors: throws std::bad_alloc.
   static std::unique_ptr<PendingPublish> make(std::shared_ptr<RouterCore> router, const std::string* source,

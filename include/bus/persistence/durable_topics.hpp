@@ -35,6 +35,7 @@
 #include <bus/detail/log_async.hpp>
 #include <bus/error.hpp>
 #include <bus/event.hpp>
+#include <bus/export.hpp>
 #include <bus/persistence/log.hpp>
 #include <bus/routing/router.hpp>
 #include <bus/topic.hpp>
@@ -131,7 +132,7 @@ class PublishReceipt {
 /// A receipt that may have to be waited for. Commit and delivery go on whether or not anybody does; dropping it forgets
 /// it. Cheap to copy.
 /// Threads: one at a time. Lifetime: may outlive the DurableTopics, and is ready then.
-class [[nodiscard]] PendingPublishReceipt {
+class [[nodiscard]] BUSBAR_EXPORT PendingPublishReceipt {
  public:
   /// Waits until it is committed and delivered. May commit what waits, in this thread.
   /// Errors: why it was not committed, and so not delivered: log_read_only; no_space_on_device; closed.
@@ -162,7 +163,7 @@ struct DurableTopicsStats {
 };
 
 /// See the head of this file. Threads: all functions from any thread, but `close`.
-class DurableTopics {
+class BUSBAR_EXPORT DurableTopics {
  public:
   /// Binds them. A publish on the router that begins afterwards is refused on durable topics.
   /// Cost: starts a thread.

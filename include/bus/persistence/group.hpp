@@ -31,6 +31,7 @@
 #pragma once
 
 #include <bus/error.hpp>
+#include <bus/export.hpp>
 #include <bus/persistence/log.hpp>
 #include <bus/persistence/record.hpp>
 #include <bus/routing/options.hpp>
@@ -152,10 +153,10 @@ enum class LeaseOutcome : std::uint8_t {
   unlogged,  ///< the log takes nothing more: the message comes again when it is opened again
 };
 /// The word for it: "done", "stale", …
-std::string_view to_string(LeaseOutcome outcome) noexcept;
+BUSBAR_EXPORT std::string_view to_string(LeaseOutcome outcome) noexcept;
 
 /// A message that is one member's, for a time. Threads: one at a time.
-class [[nodiscard]] Lease {
+class [[nodiscard]] BUSBAR_EXPORT Lease {
  public:
   Lease(Lease&& other) noexcept = default;
   Lease& operator=(Lease&& other) noexcept;
@@ -197,7 +198,7 @@ class [[nodiscard]] Lease {
 
 /// Acks all of them, with less to do than one by one. Returns: how many were done; the others were stale, or the log
 /// takes nothing more.
-std::size_t ack_all(std::span<Lease> leases) noexcept;
+BUSBAR_EXPORT std::size_t ack_all(std::span<Lease> leases) noexcept;
 
 /// What one `receive` gives.
 struct LeaseBatch {
@@ -210,7 +211,7 @@ struct LeaseBatch {
 };
 
 /// One who receives. Leases outlive it.
-class Member {
+class BUSBAR_EXPORT Member {
  public:
   Member(Member&&) noexcept;
   Member& operator=(Member&&) noexcept;
@@ -265,7 +266,7 @@ struct GroupStats {
   std::uint64_t missed = 0;
 };
 
-class Group {
+class BUSBAR_EXPORT Group {
  public:
   /// Opens the group, or makes it. There may be several objects of one group at a time; the options are those of the
   /// first.
@@ -321,7 +322,7 @@ class Group {
 
 /// Where a group stands on the disk, or in broadcast mode one of its members: what `LogSnapshot::groups` gives. It
 /// stays as it is while the group goes on; a copy is cheap. Threads: any.
-class GroupPosition {
+class BUSBAR_EXPORT GroupPosition {
  public:
   const std::string& group() const noexcept;
   const std::string& member() const noexcept;  ///< in broadcast mode; else empty

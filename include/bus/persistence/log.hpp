@@ -24,6 +24,7 @@
 #pragma once
 
 #include <bus/error.hpp>
+#include <bus/export.hpp>
 #include <bus/persistence/log_options.hpp>
 #include <bus/persistence/loss.hpp>
 #include <bus/persistence/record.hpp>
@@ -62,9 +63,11 @@ struct Appended {
   std::uint64_t offset = 0;
   bool duplicate = false;
 };
-result<Appended> wait_for_append(LogCore& log, std::uint64_t ticket, std::uint32_t records, Durability durability,
-                                 const std::chrono::steady_clock::time_point* deadline) noexcept;
-bool is_settled(const LogCore& log, std::uint64_t ticket, std::uint32_t records, Durability durability) noexcept;
+BUSBAR_EXPORT result<Appended> wait_for_append(LogCore& log, std::uint64_t ticket, std::uint32_t records,
+                                               Durability durability,
+                                               const std::chrono::steady_clock::time_point* deadline) noexcept;
+BUSBAR_EXPORT bool is_settled(const LogCore& log, std::uint64_t ticket, std::uint32_t records,
+                              Durability durability) noexcept;
 struct LogAccess;
 
 }  // namespace detail
@@ -142,7 +145,7 @@ class [[nodiscard]] PendingReceipt {
 // --- Reading. ---
 
 /// A place in a log that a program may keep for later, in this process or another: text of up to 64 characters.
-class Cursor {
+class BUSBAR_EXPORT Cursor {
  public:
   Cursor() = default;  ///< the oldest record
 
@@ -199,7 +202,7 @@ enum class ReadOutcome : std::uint8_t {
 };
 
 /// The word for it: "record", "lost", …
-std::string_view to_string(ReadOutcome outcome) noexcept;
+BUSBAR_EXPORT std::string_view to_string(ReadOutcome outcome) noexcept;
 
 /// What a reader came upon.
 class [[nodiscard]] ReadResult {
@@ -217,7 +220,7 @@ class [[nodiscard]] ReadResult {
 
 /// Goes along the records of a log, from history to live without a gap or a duplicate.
 /// Threads: one at a time. Lifetime: the log must outlive its use; views outlive both.
-class LogReader {
+class BUSBAR_EXPORT LogReader {
  public:
   LogReader(LogReader&&) noexcept;
   LogReader& operator=(LogReader&&) noexcept;
@@ -312,7 +315,7 @@ struct ScrubOptions {
 };
 
 /// Threads: all functions from any thread, but `close` and `reopen`.
-class Log {
+class BUSBAR_EXPORT Log {
  public:
   /// Opens the log in a directory, or begins one, and judges what a crash or damage has left. The directory is made,
   /// with those above it, if it does not exist.
@@ -440,7 +443,7 @@ class Log {
 /// A log as it is on the disk, for tools: nothing is changed, and a live writer is not disturbed. Beside one, what it
 /// committed after the opening is seen by a reader that goes on, and nothing past its last commit is judged.
 /// Threads: as Log.
-class LogSnapshot {
+class BUSBAR_EXPORT LogSnapshot {
  public:
   /// Errors: no_such_file_or_directory if there is no log; log_version_unsupported; those of the storage;
   /// out_of_memory.

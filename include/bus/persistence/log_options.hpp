@@ -3,6 +3,7 @@
 // What is chosen when a log is opened.
 #pragma once
 
+#include <bus/export.hpp>
 #include <bus/options.hpp>
 #include <bus/persistence/loss.hpp>
 
@@ -24,7 +25,7 @@ enum class Durability : std::uint8_t {
 };
 
 /// The word for it: "buffered", "written", …
-std::string_view to_string(Durability durability) noexcept;
+BUSBAR_EXPORT std::string_view to_string(Durability durability) noexcept;
 
 /// What becomes of an append for which the disk, or the budget, has no room.
 enum class FullDisk : std::uint8_t {
@@ -55,7 +56,7 @@ struct DedupOptions {
   std::size_t producers = 10'000;  ///< beyond it the one goes that has been idle the longest
 };
 
-struct LogOptions {
+struct BUSBAR_EXPORT LogOptions {
   /// Bytes of a segment's file: 256 KiB to 4 GiB, a multiple of 4096. A record must fit into one.
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;
 

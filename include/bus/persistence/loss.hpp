@@ -3,6 +3,8 @@
 // What a log tells of records that are missing from it.
 #pragma once
 
+#include <bus/export.hpp>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,7 +20,7 @@ enum class Verdict : std::uint8_t {
 };
 
 /// The word for it: "torn", "lost", "unproven".
-std::string_view to_string(Verdict verdict) noexcept;
+BUSBAR_EXPORT std::string_view to_string(Verdict verdict) noexcept;
 
 /// Records missing in one place.
 struct LogLoss {
@@ -35,7 +37,7 @@ struct LogLoss {
 };
 
 /// All that is missing as far as somebody has looked.
-struct LossReport {
+struct BUSBAR_EXPORT LossReport {
   std::vector<LogLoss> losses = {};  ///< by offset
 
   /// Sums of what is `lost` or `unproven`; what is torn was never promised.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <bus/event.hpp>
+#include <bus/export.hpp>
 #include <bus/principal.hpp>
 #include <bus/topic.hpp>
 
@@ -38,7 +39,7 @@ struct Producer {
 /// A message on its way into a log. Refers to the caller's memory, and only for the length of the call that takes it.
 /// All its texts but the payload and the headers together: at most 65,535 bytes each; keys `limits::max_key_bytes`.
 struct Record {
-  Topic topic = {};          ///< required
+  Topic topic = {};  ///< required
   Principal principal = {};  ///< none means the system
   std::span<const std::byte> payload = {};
 
@@ -69,8 +70,8 @@ inline std::span<const std::byte> as_payload(std::string_view text) noexcept {
 namespace detail {
 
 class Block;
-void intrusive_ptr_add_ref(const Block* block) noexcept;
-void intrusive_ptr_release(const Block* block) noexcept;
+BUSBAR_EXPORT void intrusive_ptr_add_ref(const Block* block) noexcept;
+BUSBAR_EXPORT void intrusive_ptr_release(const Block* block) noexcept;
 
 struct RecordAccess;
 
@@ -81,7 +82,7 @@ struct RecordAccess;
 ///           of bytes that was read, and keeps the segment's file from being used again.
 /// Cost:     a copy counts one reference. It holds up to `ReadOptions::block_bytes` of memory.
 /// Threads:  distinct views may be used at the same time.
-class RecordView {
+class BUSBAR_EXPORT RecordView {
  public:
   RecordView() noexcept = default;
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <bus/error.hpp>
+#include <bus/export.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -25,7 +26,7 @@ namespace bus {
 
 /// An open file. Closed when destroyed; what was not synced by then is as durable as the system makes it.
 /// Threads: any, at the same time; of writes that overlap, any order.
-class File {
+class BUSBAR_EXPORT File {
  public:
   virtual ~File() = default;
 
@@ -55,14 +56,14 @@ class File {
 };
 
 /// Held by one process at a time; given back when destroyed, or by the system when the process ends however it does.
-class StorageLock {
+class BUSBAR_EXPORT StorageLock {
  public:
   virtual ~StorageLock() = default;
 };
 
 /// One directory. Names are file names, without a slash.
 /// Threads: any. Lifetime: must outlive what it opened, locked, and gave as a directory.
-class Storage {
+class BUSBAR_EXPORT Storage {
  public:
   virtual ~Storage() = default;
 
@@ -105,13 +106,14 @@ class Storage {
 
 /// A directory of the operating system's. It is made, with those above it, if it does not exist.
 /// Errors: what the system says.
-result<std::unique_ptr<Storage>> open_directory(const std::filesystem::path& path);
+BUSBAR_EXPORT result<std::unique_ptr<Storage>> open_directory(const std::filesystem::path& path);
 
 /// Reads until `out` is full or the file ends. Returns: bytes read.
-result<std::size_t> read_at(File& file, std::uint64_t position, std::span<std::byte> out) noexcept;
+BUSBAR_EXPORT result<std::size_t> read_at(File& file, std::uint64_t position, std::span<std::byte> out) noexcept;
 
 /// Writes it all.
-error_code write_at(File& file, std::uint64_t position, std::span<const std::byte> bytes) noexcept;
-error_code write_at(File& file, std::uint64_t position, std::span<const std::span<const std::byte>> parts) noexcept;
+BUSBAR_EXPORT error_code write_at(File& file, std::uint64_t position, std::span<const std::byte> bytes) noexcept;
+BUSBAR_EXPORT error_code write_at(File& file, std::uint64_t position,
+                                  std::span<const std::span<const std::byte>> parts) noexcept;
 
 }  // namespace bus

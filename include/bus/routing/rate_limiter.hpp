@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bus/error.hpp>
+#include <bus/export.hpp>
 #include <bus/options.hpp>
 
 #include <cstddef>
@@ -35,7 +36,7 @@ inline constexpr std::size_t max_rate_buckets = std::size_t{1} << 32;
 ///
 /// Threads: any; short critical sections, for 16 shards of pairs each its own.
 /// Cost:    one look-up and one reading of the clock; allocates for a pair that has no bucket.
-class RateLimiter {
+class BUSBAR_EXPORT RateLimiter {
  public:
   /// Errors: throws std::invalid_argument naming a figure out of range. The clock must outlive the limiter.
   explicit RateLimiter(RateLimit limit = {}, const Clock& clock = Clock::system());

@@ -35,6 +35,7 @@
 #pragma once
 
 #include <bus/bus.hpp>
+#include <bus/export.hpp>
 #include <bus/routing/options.hpp>
 
 #include <array>
@@ -83,7 +84,7 @@ enum class Loss : std::uint8_t {
 inline constexpr std::size_t loss_reasons = 9;
 
 /// The word for it, as in metrics and tools.
-std::string_view to_string(Loss reason) noexcept;
+BUSBAR_EXPORT std::string_view to_string(Loss reason) noexcept;
 
 /// What became of a publish.
 class PublishOutcome {
@@ -244,7 +245,7 @@ struct PrincipalBacklog {
 
 /// Publishes through a router, keeping its place between publishes. Cheap to copy.
 /// Threads: one at a time. Lifetime: may outlive the router; publishes then return errc::closed.
-class RouteSender {
+class BUSBAR_EXPORT RouteSender {
  public:
   RouteSender() noexcept = default;
   RouteSender(const RouteSender& other) noexcept : core_(other.core_), source_(other.source_) {}
@@ -281,7 +282,7 @@ class RouteSender {
 /// Reads one route. Destroying it ends the route; what is in it then is gone.
 /// Threads: one at a time; `stats`, `backlogs`, `set_weights` and `detached` from any. Lifetime: may outlive the router, then reads
 /// what is left.
-class RouteReceiver {
+class BUSBAR_EXPORT RouteReceiver {
  public:
   /// A receiver of no route: every receive returns closed.
   RouteReceiver() noexcept = default;
@@ -358,7 +359,7 @@ struct RouterStats {
 };
 
 /// Keeps a topic watched. See `Router::watch_interest`.
-class InterestWatch {
+class BUSBAR_EXPORT InterestWatch {
  public:
   InterestWatch() noexcept = default;
   InterestWatch(InterestWatch&&) noexcept = default;
@@ -376,7 +377,7 @@ class InterestWatch {
 };
 
 /// See the head of this file.
-class Router {
+class BUSBAR_EXPORT Router {
  public:
   /// One bus has one router.
   /// Errors: throws std::invalid_argument if the bus has one already, std::bad_alloc.
