@@ -207,10 +207,11 @@ class BUSBAR_EXPORT Sender {
   template <class B>
     requires EventBody<std::remove_cvref_t<B>>
   result<Sent> send(B&& body, const Attributes& attributes = {}) {
+    using Body = std::remove_cvref_t<B>;
     if constexpr (std::is_lvalue_reference_v<B>) {
-      return publish(static_cast<const std::remove_cvref_t<B>&>(body), attributes);
+      return publish<Body>(static_cast<const Body&>(body), attributes);
     } else {
-      return publish(std::move(body), attributes);
+      return publish<Body>(std::move(body), attributes);
     }
   }
 
@@ -219,9 +220,10 @@ class BUSBAR_EXPORT Sender {
   Sender(detail::CoreRef core, const std::string* source) noexcept;
   bool take_place() noexcept;
 
-  template <EventBody B>
+  // Not constrained: compilers do not agree on the name of a function that is.
+  template <class B>
   result<Sent> publish(const B& body, const Attributes& attributes);
-  template <EventBody B>
+  template <class B>
   result<Sent> publish(B&& body, const Attributes& attributes);
 
   detail::CoreRef core_;

@@ -354,29 +354,29 @@ bool Sender::take_place() noexcept try {
   return false;
 }
 
-template <EventBody B>
+template <class B>
 result<Sent> Sender::publish(const B& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
   if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
   return core_->publish(*record_, source_, body, attributes, 0, [](Event&) {}, [](const Event&) {});
 }
 
-template <EventBody B>
+template <class B>
 result<Sent> Sender::publish(B&& body, const Attributes& attributes) {
   if (!core_) return make_error_code(errc::closed);
   if (record_ == nullptr && !take_place()) return make_error_code(errc::out_of_memory);
   return core_->publish(*record_, source_, std::move(body), attributes, 0, [](Event&) {}, [](const Event&) {});
 }
 
-template result<Sent> Sender::publish(const Health&, const Attributes&);
-template result<Sent> Sender::publish(const ConfigUpdated&, const Attributes&);
-template result<Sent> Sender::publish(const ServiceCrashed&, const Attributes&);
-template result<Sent> Sender::publish(const Shutdown&, const Attributes&);
-template result<Sent> Sender::publish(const Message&, const Attributes&);
-template result<Sent> Sender::publish(Health&&, const Attributes&);
-template result<Sent> Sender::publish(ConfigUpdated&&, const Attributes&);
-template result<Sent> Sender::publish(ServiceCrashed&&, const Attributes&);
-template result<Sent> Sender::publish(Shutdown&&, const Attributes&);
-template result<Sent> Sender::publish(Message&&, const Attributes&);
+template result<Sent> Sender::publish<Health>(const Health&, const Attributes&);
+template result<Sent> Sender::publish<ConfigUpdated>(const ConfigUpdated&, const Attributes&);
+template result<Sent> Sender::publish<ServiceCrashed>(const ServiceCrashed&, const Attributes&);
+template result<Sent> Sender::publish<Shutdown>(const Shutdown&, const Attributes&);
+template result<Sent> Sender::publish<Message>(const Message&, const Attributes&);
+template result<Sent> Sender::publish<Health>(Health&&, const Attributes&);
+template result<Sent> Sender::publish<ConfigUpdated>(ConfigUpdated&&, const Attributes&);
+template result<Sent> Sender::publish<ServiceCrashed>(ServiceCrashed&&, const Attributes&);
+template result<Sent> Sender::publish<Shutdown>(Shutdown&&, const Attributes&);
+template result<Sent> Sender::publish<Message>(Message&&, const Attributes&);
 
 }  // namespace bus

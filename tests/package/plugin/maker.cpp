@@ -3,5 +3,5 @@
 
 void plugin_make(bus::Payload& stamp, bus::Payload& letter) {
   stamp = bus::Payload::object(Stamp{42});
-  letter = bus::Payload::object(Letter{std::string(1000, 'a')});
+  letter = bus::Payload::object(Letter{std::string(996, 'a') + std::to_string(1000)});
 }
