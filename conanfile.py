@@ -16,6 +16,8 @@ COMPONENTS = {
     "asio": (["core"], ["boost::headers"]),
     "routing": (["core"], []),
     "persistence": (["core", "routing"], ["isa-l::isa-l", "lz4::lz4", "xxhash::xxhash"]),
+    "metrics": (["core", "routing", "persistence"], ["prometheus-cpp::prometheus-cpp-core"]),
+    "config": (["core", "routing", "persistence"], ["tomlplusplus::tomlplusplus"]),
 }
 HEADER_ONLY = ["asio"]
 
@@ -62,6 +64,10 @@ class Busbar(ConanFile):
             self.requires("isa-l/2.30.0")
             self.requires("lz4/1.9.4")
             self.requires("xxhash/0.8.1")
+        if self.options.with_metrics:
+            self.requires("prometheus-cpp/1.0.1", transitive_headers=True)
+        if self.options.with_config:
+            self.requires("tomlplusplus/3.3.0")
         if self.options.with_tools:
             self.requires("cli11/2.1.2")
             self.requires("nlohmann_json/3.11.2")
@@ -77,8 +83,8 @@ class Busbar(ConanFile):
             missing = set(COMPONENTS[name][0]) - set(self._components)
             if missing:
                 raise ConanInvalidConfiguration(f"with_{name} needs with_{min(missing)}")
-        if self.options.with_tools and not (self.options.with_asio and self.options.with_persistence):
-            raise ConanInvalidConfiguration("with_tools needs with_asio and with_persistence")
+        if self.options.with_tools and len(self._components) != len(COMPONENTS):
+            raise ConanInvalidConfiguration("with_tools needs all components")
 
     def generate(self):
         toolchain = CMakeToolchain(self)

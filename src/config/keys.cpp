@@ -622,6 +622,10 @@ void add_groups(std::vector<Key>& all) {
   all.push_back(within(key<OfGroup>("read_ahead", at(options, &GroupOptions::read_ahead),
                                     "Messages that are known and not finished, at most."),
                        1, most_read_ahead));
+  all.push_back(within(key<OfGroup>("principal_read_ahead", at(options, &GroupOptions::principal_read_ahead),
+                                    "Of these, the most of one principal: others have theirs in front of what it has "
+                                    "beyond."),
+                       1, most_read_ahead));
   all.push_back(within(key<OfGroup>("read_ahead_bytes", at(options, &GroupOptions::read_ahead_bytes),
                                     "Of payload that is kept in memory for them."),
                        0));
@@ -709,6 +713,7 @@ Config edge_model(Config model) {
   for (auto& [name, limit] : model.rate_limits) limit.max_buckets = 1024;
   for (auto& [name, group] : model.groups) {
     group.options.read_ahead = 10'000;
+    group.options.principal_read_ahead = 2'500;
     group.options.read_ahead_bytes = std::size_t{1} << 20;
     group.options.dead.most = 10'000;
     group.options.dead.lag_bytes = std::uint64_t{64} << 20;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <bus/config/config.hpp>
+#include <bus/export.hpp>
 
 #include <boost/assert/source_location.hpp>
 #include <boost/system/result.hpp>
@@ -40,7 +41,7 @@ inline constexpr std::size_t max_config_bytes = std::size_t{1} << 20;
 using Environment = std::map<std::string, std::string, std::less<>>;
 
 /// Those of the process whose names begin with "BUSBAR_". Threads: not while another changes the environment.
-Environment process_environment();
+BUSBAR_EXPORT Environment process_environment();
 
 /// One thing that is wrong with a configuration.
 struct ConfigError {
@@ -55,7 +56,7 @@ struct ConfigError {
 };
 
 /// In one line: "host.toml:3:12: bus.capacity: found 1; allowed: 2 to 1048576".
-std::string to_string(const ConfigError& error);
+BUSBAR_EXPORT std::string to_string(const ConfigError& error);
 
 /// Those of the file in the order of their places.
 class ConfigErrors {
@@ -71,7 +72,8 @@ class ConfigErrors {
 };
 
 /// For `ConfigResult::value`: throws std::invalid_argument with a line for each error.
-[[noreturn]] void throw_exception_from_error(const ConfigErrors& errors, const boost::source_location& location);
+[[noreturn]] BUSBAR_EXPORT void throw_exception_from_error(const ConfigErrors& errors,
+                                                           const boost::source_location& location);
 
 /// Where a value is from.
 struct Origin {
@@ -83,7 +85,7 @@ struct Origin {
 };
 
 /// "default", "profile edge", "host.toml:3:12", "BUSBAR_CAPACITY".
-std::string to_string(const Origin& origin);
+BUSBAR_EXPORT std::string to_string(const Origin& origin);
 
 /// One value of a configuration.
 struct Setting {
@@ -103,13 +105,14 @@ using ConfigResult = boost::system::result<LoadedConfig, ConfigErrors>;
 
 /// Reads a file. Paths in it are relative to the directory the process is in. Errors: also of a file that cannot be
 /// read; throws std::bad_alloc.
-ConfigResult load_config(const std::filesystem::path& path, const Environment& environment = {});
+BUSBAR_EXPORT ConfigResult load_config(const std::filesystem::path& path, const Environment& environment = {});
 
 /// As `load_config`, from text. `name` stands for the file.
-ConfigResult parse_config(std::string_view text, std::string_view name, const Environment& environment = {});
+BUSBAR_EXPORT ConfigResult parse_config(std::string_view text, std::string_view name,
+                                        const Environment& environment = {});
 
 /// The effective configuration as a file, which loads as the same one; at each value a comment says where it is from.
-std::string to_toml(const LoadedConfig& loaded);
+BUSBAR_EXPORT std::string to_toml(const LoadedConfig& loaded);
 
 /// What is known of a key, and said in docs/configuration.md.
 struct ConfigKey {
@@ -123,9 +126,9 @@ struct ConfigKey {
 };
 
 /// All keys there are.
-std::vector<ConfigKey> config_keys();
+BUSBAR_EXPORT std::vector<ConfigKey> config_keys();
 
 /// docs/configuration.md, as it follows from the keys and the profiles.
-std::string config_reference();
+BUSBAR_EXPORT std::string config_reference();
 
 }  // namespace bus

@@ -12,6 +12,7 @@
 
 #include <bus/bus.hpp>
 #include <bus/config/config.hpp>
+#include <bus/export.hpp>
 #include <bus/persistence/log.hpp>
 #include <bus/routing/rate_limiter.hpp>
 #include <bus/routing/router.hpp>
@@ -35,7 +36,7 @@ struct ConfigChange {
 };
 
 /// Changes nothing. The keys come in the order of docs/configuration.md. Errors: throws std::bad_alloc.
-ConfigChange diff(const Config& running, const Config& wanted);
+BUSBAR_EXPORT ConfigChange diff(const Config& running, const Config& wanted);
 
 /// What a configuration was made into, by the names there. What is not said is not there.
 /// Lifetime: as long as `reload` uses it.
@@ -50,6 +51,6 @@ struct RunningHost {
 /// object that `host` has not got is reported under `restart`, and comes up again at the next reload.
 /// Threads: one at a time for a host. Errors: throws std::bad_alloc; what was noted was applied. Throws
 /// std::invalid_argument for figures that no loader lets pass.
-ConfigChange reload(Config& running, const Config& wanted, const RunningHost& host);
+BUSBAR_EXPORT ConfigChange reload(Config& running, const Config& wanted, const RunningHost& host);
 
 }  // namespace bus

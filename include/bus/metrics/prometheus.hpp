@@ -18,6 +18,7 @@
 // docs/metrics.md lists all metrics.
 #pragma once
 
+#include <bus/export.hpp>
 #include <bus/metrics_options.hpp>
 
 #include <prometheus/collectable.h>
@@ -44,7 +45,7 @@ class MetricsCore;
 
 /// Keeps an object measured. Lifetime: may outlive the metrics; must go before what it measures is destroyed or moved,
 /// or a log is opened again.
-class [[nodiscard]] Measured {
+class [[nodiscard]] BUSBAR_EXPORT Measured {
  public:
   Measured() noexcept = default;
   Measured(Measured&& other) noexcept : core_(std::move(other.core_)), number_(other.number_) {}
@@ -70,7 +71,7 @@ class [[nodiscard]] Measured {
 };
 
 /// Threads: all functions from any thread.
-class Metrics final : public prometheus::Collectable {
+class BUSBAR_EXPORT Metrics final : public prometheus::Collectable {
  public:
   /// Errors: throws std::invalid_argument naming the option that is wrong, std::bad_alloc.
   explicit Metrics(MetricsOptions options = {});

@@ -121,7 +121,7 @@ struct BUSBAR_EXPORT LogOptions {
 };
 
 /// What a log with these options takes for itself whatever happens: a lower `memory_bytes` is refused.
-std::size_t least_memory_bytes(const LogOptions& options) noexcept;
+BUSBAR_EXPORT std::size_t least_memory_bytes(const LogOptions& options) noexcept;
 
 namespace limits {
 
