@@ -22,7 +22,7 @@
 // Order          Competing members: none; messages of each principal come about as they were sent. Key-ordered: the
 //                messages with one key are with one member at a time, in order, different keys in parallel.
 // Fair           Members are served from the principals by deficit round robin over bytes, as routes are, among the
-//                messages that have been read ahead.
+//                messages that have been read ahead. One principal has no more than its share of these.
 // Time           Leases and delays run by the steady clock; a delay outlives the process by the wall, and is never
 //                longer than what was asked for.
 // Threads        All functions from any thread, but those of one Lease.
