@@ -25,6 +25,7 @@ struct PartInfo {
 constexpr std::array<PartInfo, part_count> infos{{{"", Times::once},
                                                   {"bus", Times::once},
                                                   {"router", Times::once},
+                                                  {"receivers", Times::named},
                                                   {"rate_limits", Times::named},
                                                   {"routes", Times::named},
                                                   {"logs", Times::named},
@@ -62,8 +63,10 @@ template <>
 constexpr auto words_of<Waiting> =
     std::to_array<Word<Waiting>>({{"spin", Waiting::spin}, {"yield", Waiting::yield}, {"park", Waiting::park}});
 template <>
-constexpr auto words_of<Consumer> =
-    std::to_array<Word<Consumer>>({{"count", Consumer::count}, {"print", Consumer::print}, {"slow", Consumer::slow}});
+constexpr auto words_of<Start> = std::to_array<Word<Start>>({{"next", Start::next}, {"oldest", Start::oldest}});
+template <>
+constexpr auto words_of<Consumer> = std::to_array<Word<Consumer>>(
+    {{"none", Consumer::none}, {"count", Consumer::count}, {"print", Consumer::print}, {"slow", Consumer::slow}});
 template <>
 constexpr auto words_of<FullDisk> = std::to_array<Word<FullDisk>>(
     {{"reject", FullDisk::reject}, {"drop_oldest", FullDisk::drop_oldest}, {"wait", FullDisk::wait}});
@@ -200,6 +203,10 @@ struct OfBus {
 struct OfRouter {
   static constexpr Part part = Part::router;
   static auto& of(auto& config, const std::string&) { return config.router; }
+};
+struct OfReceiver {
+  static constexpr Part part = Part::receivers;
+  static auto& of(auto& config, const std::string& name) { return config.receivers.find(name)->second; }
 };
 struct OfRateLimit {
   static constexpr Part part = Part::rate_limits;
@@ -340,6 +347,15 @@ constexpr const char* a_principal = "a principal of 0 to 128 bytes without space
 
 // --- The table. ---
 
+template <class Of, class Field>
+void add_consumer(std::vector<Key>& all, Field field, std::string help) {
+  all.push_back(key<Of>("consumer", at(field, &ConsumerConfig::kind), std::move(help)));
+  all.push_back(
+      only_with(up_to(key<Of>("consumer_delay_ms", at(field, &ConsumerConfig::delay), "What it takes for each."), 0,
+                      std::chrono::hours(1)),
+                "consumer", {"\"slow\""}));
+}
+
 void add_bus(std::vector<Key>& all) {
   all.push_back(
       variable(key<Head>("profile", at(&Config::profile), "What the defaults are. See Profiles."), "BUSBAR_PROFILE"));
@@ -364,6 +380,18 @@ void add_bus(std::vector<Key>& all) {
   all.push_back(text(key<OfRouter>("rate_limit", at(&RouterConfig::rate_limit),
                                    "What every publish passes, with the sender's name as owner; empty: nothing."),
                      a_rate_limit, fault_of_reference));
+}
+
+void add_receivers(std::vector<Key>& all) {
+  constexpr auto options = &ReceiverConfig::options;
+  all.push_back(text(key<OfReceiver>("patterns", at(options, &SubscribeOptions::patterns),
+                                     "Messages that match none of them are skipped; none: it gets all."),
+                     a_pattern, fault_of_pattern));
+  all.push_back(key<OfReceiver>("start", at(options, &SubscribeOptions::start),
+                                "With which event it begins: the next one, or the oldest that is retained."));
+  all.push_back(
+      key<OfReceiver>("waiting", at(options, &SubscribeOptions::waiting), "How it waits for the next event."));
+  add_consumer<OfReceiver>(all, &ReceiverConfig::consumer, "What a host does with the events.");
 }
 
 void add_rate_limits(std::vector<Key>& all) {
@@ -475,11 +503,7 @@ void add_routes(std::vector<Key>& all) {
       key<OfRoute>("ticks", at(options, &RouteOptions::ticks), "Whether messages remember when they were queued."));
   all.push_back(
       key<OfRoute>("waiting", at(options, &RouteOptions::waiting), "How a receiver that finds nothing waits."));
-  all.push_back(key<OfRoute>("consumer", at(&RouteConfig::consumer), "What a host does that reads it itself."));
-  all.push_back(only_with(
-      up_to(key<OfRoute>("consumer_delay_ms", at(&RouteConfig::consumer_delay), "What it takes for each message."), 0,
-            std::chrono::hours(1)),
-      "consumer", {"\"slow\""}));
+  add_consumer<OfRoute>(all, &RouteConfig::consumer, "What a host does that reads it itself.");
 }
 
 /// `LogOptions::dedup` is there or not.
@@ -643,6 +667,8 @@ void add_groups(std::vector<Key>& all) {
   all.push_back(within(key<OfGroup>("dead.lag_bytes", at(options, dead, &DeadLetterOptions::lag_bytes),
                                     "How much of the log dead letters hold back from retention, at most."),
                        1));
+  add_consumer<OfGroup>(all, &GroupConfig::consumer,
+                        "What a host does that reads it itself; what it has read is acked.");
 }
 
 void add_durable_topics(std::vector<Key>& all) {
@@ -745,6 +771,7 @@ Config throughput_model(Config model) {
 Config make_model(Profile profile) {
   Config model{.profile = profile};
   model.rate_limits[""];
+  model.receivers[""];
   model.routes[""];
   model.logs[""];
   model.groups[""];
@@ -788,6 +815,7 @@ std::string full_name(Part part, std::string_view instance, std::string_view key
 std::vector<std::string> instances(const Config& config, Part part) {
   switch (part) {
     case Part::rate_limits: return names_of(config.rate_limits);
+    case Part::receivers: return names_of(config.receivers);
     case Part::routes: return names_of(config.routes);
     case Part::logs: return names_of(config.logs);
     case Part::groups: return names_of(config.groups);
@@ -804,6 +832,7 @@ std::vector<std::string> instances(const Config& config, Part part) {
 void add_instance(Config& config, Part part, const std::string& instance, const Config& model) {
   switch (part) {
     case Part::rate_limits: config.rate_limits[instance] = OfRateLimit::of(model, ""); return;
+    case Part::receivers: (config.receivers[instance] = OfReceiver::of(model, "")).options.name = instance; return;
     case Part::routes: {
       RouteConfig& route = config.routes[instance] = OfRoute::of(model, "");
       route.options.owner = instance;
@@ -831,6 +860,7 @@ const std::vector<Key>& keys() {
   static const std::vector<Key> all = [] {
     std::vector<Key> made;
     add_bus(made);
+    add_receivers(made);
     add_rate_limits(made);
     add_routes(made);
     add_logs(made);

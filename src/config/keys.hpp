@@ -23,6 +23,7 @@ enum class Part : std::uint8_t {
   head,
   bus,
   router,
+  receivers,
   rate_limits,
   routes,
   logs,
@@ -32,7 +33,7 @@ enum class Part : std::uint8_t {
   metrics,
   serve,
 };
-inline constexpr std::size_t part_count = 11;
+inline constexpr std::size_t part_count = 12;
 
 /// How often a section may stand in a file.
 enum class Times : std::uint8_t { once, named, rows };

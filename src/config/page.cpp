@@ -80,6 +80,8 @@ constexpr std::array<Intro, part_count> intros{{
     {Part::head, "Head of the file", ""},
     {Part::bus, "[bus]", "The bus."},
     {Part::router, "[router]", "What holds for every route."},
+    {Part::receivers, "[receivers.NAME]",
+     "Receivers of the bus itself that a host reads: who falls behind by more than the bus retains misses events."},
     {Part::rate_limits, "[rate_limits.NAME]",
      "How fast one owner may send on behalf of one principal. Nothing is limited by it until a route or the router "
      "refers "

@@ -61,6 +61,22 @@ const std::vector<Row> rows{
     {"router", "rate_limit", R"("")", "the name of one of rate_limits", "BUSBAR_ROUTER_RATE_LIMIT", false, "",
      {R"("x")", R"("")"},
      {{R"("a b")", R"("a b" (it holds a space or a control byte))"}, {"1", "1"}}},
+    {"receivers.NAME", "patterns", "[]", "a list, each a topic with the wildcards * and, at its end, >", "", false, "",
+     {"[]", R"(["a", "b.>"])"},
+     {{R"(["a..b"])", R"("a..b" (a segment is empty))"}, {"[1]", "1"}, {R"("a")", R"("a")"}}},
+    {"receivers.NAME", "start", R"("next")", R"("next" or "oldest")", "", false, "",
+     {R"("next")", R"("oldest")"},
+     {{R"("other")", R"("other")"}, {"1", "1"}}},
+    {"receivers.NAME", "waiting", R"("park")", R"("spin", "yield" or "park")", "", false, "",
+     {R"("spin")", R"("yield")", R"("park")"},
+     {{R"("other")", R"("other")"}, {"1", "1"}}},
+    {"receivers.NAME", "consumer", R"("count")", R"("none", "count", "print" or "slow")", "", false, "",
+     {R"("none")", R"("count")", R"("print")", R"("slow")"},
+     {{R"("other")", R"("other")"}, {"1", "1"}}},
+    {"receivers.NAME", "consumer_delay_ms", "10", "an integer, 0 to 3600000", "", false, R"(consumer = "slow")",
+     {"0", "3600000"},
+     {{"-1", "-1"}, {"3600001", "3600001"}, {R"("5")", R"("5")"}, {"1.5", "1.5"}, {"true", "true"},
+      {"[1]", "a list"}}},
     {"rate_limits.NAME", "bytes_per_second", "10485760", "an integer, 1 to 1099511627776", "", true, "",
      {"1", "1099511627776"},
      {{"0", "0"}, {"1099511627777", "1099511627777"}, {R"("5")", R"("5")"}, {"1.5", "1.5"}, {"true", "true"},
@@ -139,8 +155,8 @@ const std::vector<Row> rows{
     {"routes.NAME", "waiting", R"("park")", R"("spin", "yield" or "park")", "", false, "",
      {R"("spin")", R"("yield")", R"("park")"},
      {{R"("other")", R"("other")"}, {"1", "1"}}},
-    {"routes.NAME", "consumer", R"("count")", R"("count", "print" or "slow")", "", false, "",
-     {R"("count")", R"("print")", R"("slow")"},
+    {"routes.NAME", "consumer", R"("count")", R"("none", "count", "print" or "slow")", "", false, "",
+     {R"("none")", R"("count")", R"("print")", R"("slow")"},
      {{R"("other")", R"("other")"}, {"1", "1"}}},
     {"routes.NAME", "consumer_delay_ms", "10", "an integer, 0 to 3600000", "", false, R"(consumer = "slow")",
      {"0", "3600000"},
@@ -305,6 +321,13 @@ const std::vector<Row> rows{
     {"groups.NAME", "dead.lag_bytes", "1073741824", R"(an integer, 1 and more, or "none")", "", false, "",
      {"1", "9223372036854775807", R"("none")"},
      {{"0", "0"}, {R"("5")", R"("5")"}, {"1.5", "1.5"}, {"true", "true"}, {"[1]", "a list"}}},
+    {"groups.NAME", "consumer", R"("none")", R"("none", "count", "print" or "slow")", "", false, "",
+     {R"("none")", R"("count")", R"("print")", R"("slow")"},
+     {{R"("other")", R"("other")"}, {"1", "1"}}},
+    {"groups.NAME", "consumer_delay_ms", "10", "an integer, 0 to 3600000", "", false, R"(consumer = "slow")",
+     {"0", "3600000"},
+     {{"-1", "-1"}, {"3600001", "3600001"}, {R"("5")", R"("5")"}, {"1.5", "1.5"}, {"true", "true"},
+      {"[1]", "a list"}}},
     {"durable_topics", "log", "", "the name of one of logs", "", false, "",
      {R"("x")"},
      {{R"("a b")", R"("a b" (it holds a space or a control byte))"}, {"1", "1"}, {R"("")", R"("" (it is empty))"}}},
@@ -363,6 +386,7 @@ std::string file_with(const Row& row, const std::string& line) {
   const std::string log = "[logs.x]\ndirectory = \"d\"\n";
   if (row.section.empty()) return mine;
   if (row.section == "router") return "[rate_limits.x]\n[router]\n" + mine;
+  if (row.section == "receivers.NAME") return "[receivers.x]\n" + mine;
   if (row.section == "rate_limits.NAME") return "[rate_limits.x]\n" + mine;
   if (row.section == "routes.NAME") {
     return "[rate_limits.x]\n[routes.x]\n" + (row.name == "patterns" ? "" : std::string("patterns = [\">\"]\n")) + mine;

@@ -54,6 +54,9 @@ timestamps = "coarse"
 [router]
 max_routes_per_owner = 4
 rate_limit = "slow"
+[receivers.auditor]
+start = "oldest"
+consumer = "print"
 [rate_limits.slow]
 bytes_per_second = 1000
 [routes.screen]
@@ -122,8 +125,12 @@ TEST(LoadConfig, fills_the_structs_of_a_host) {
   EXPECT_FALSE(route.options.scope.admits("bob"));
   EXPECT_EQ(route.options.overflow, Overflow::detach);
   EXPECT_EQ(route.options.detach_after, 250ms);
-  EXPECT_EQ(route.consumer, Consumer::slow);
-  EXPECT_EQ(route.consumer_delay, 5ms);
+  EXPECT_EQ(route.consumer.kind, Consumer::slow);
+  EXPECT_EQ(route.consumer.delay, 5ms);
+  const ReceiverConfig& receiver = config.receivers.at("auditor");
+  EXPECT_EQ(receiver.options.name, "auditor");
+  EXPECT_EQ(receiver.options.start, Start::oldest);
+  EXPECT_EQ(receiver.consumer.kind, Consumer::print);
   const LogConfig& log = config.logs.at("events");
   EXPECT_EQ(log.directory, "events");
   EXPECT_EQ(log.options.segment_age, 60s);
@@ -134,6 +141,7 @@ TEST(LoadConfig, fills_the_structs_of_a_host) {
   EXPECT_EQ(group.options.mode, GroupMode::key_ordered);
   EXPECT_THAT(group.options.backoff, ElementsAre(1ms, 2ms));
   EXPECT_FALSE(group.options.dead.lag_bytes);
+  EXPECT_EQ(group.consumer.kind, Consumer::none) << "it would ack what others are to do";
   ASSERT_TRUE(config.durable_topics);
   const auto& table = config.durable_topics->options.table;
   ASSERT_EQ(table.size(), 2U);

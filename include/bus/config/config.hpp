@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What a host is made of: the options of its bus, routes, logs and groups, and who is connected with whom. Plain data,
-// whoever fills it in; <bus/config/load.hpp> does so from a file. Every default is that of the options themselves.
+// What a host is made of: the options of its bus, receivers, routes, logs and groups, and who is connected with whom.
+// Plain data, whoever fills it in; <bus/config/load.hpp> does so from a file. Every default is that of the options
+// themselves.
 #pragma once
 
 #include <bus/metrics_options.hpp>
@@ -30,11 +31,22 @@ enum class Profile : std::uint8_t {
   throughput,  ///< for many messages: large buffers and files
 };
 
-/// What a host does with the messages of a route that it reads itself.
+/// What a host does with what it receives itself.
 enum class Consumer : std::uint8_t {
-  count,  ///< nothing but count them
+  none,  ///< it does not receive
+  count,  ///< nothing but count
   print,  ///< print each, one a line
-  slow,  ///< count them, and take `RouteConfig::consumer_delay` for each
+  slow,  ///< count, and take `ConsumerConfig::delay` for each
+};
+
+struct ConsumerConfig {
+  Consumer kind = Consumer::count;
+  std::chrono::nanoseconds delay = std::chrono::milliseconds(10);
+};
+
+struct ReceiverConfig {
+  SubscribeOptions options = {};
+  ConsumerConfig consumer = {};
 };
 
 struct RouterConfig {
@@ -45,8 +57,7 @@ struct RouterConfig {
 struct RouteConfig {
   RouteOptions options = {};  ///< without `gate` and `rate_limiter`
   std::string rate_limit = {};  ///< which of `Config::rate_limits` its owner has; empty: none
-  Consumer consumer = Consumer::count;
-  std::chrono::nanoseconds consumer_delay = std::chrono::milliseconds(10);
+  ConsumerConfig consumer = {};
 };
 
 struct LogConfig {
@@ -57,6 +68,7 @@ struct LogConfig {
 struct GroupConfig {
   std::string log = {};  ///< which of `Config::logs`
   GroupOptions options = {};
+  ConsumerConfig consumer = {.kind = Consumer::none};  ///< of what it is done with, it acks
 };
 
 struct DurableTopicsConfig {
@@ -93,6 +105,7 @@ struct Config {
   Profile profile = Profile::standard;
   BusOptions bus = {};
   RouterConfig router = {};
+  Named<ReceiverConfig> receivers = {};
   Named<RateLimit> rate_limits = {};
   Named<RouteConfig> routes = {};
   Named<LogConfig> logs = {};
