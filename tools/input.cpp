@@ -97,6 +97,24 @@ bool File::is_regular() const noexcept {
   return fstat(descriptor_, &about) == 0 && S_ISREG(about.st_mode);
 }
 
+FollowedFile::Change FollowedFile::look() noexcept {
+  struct stat named = {};
+  struct stat current = {};
+  if (fstat(descriptor(), &current) != 0) return Change::none;
+  if (stat(path_.c_str(), &named) == 0 && (named.st_ino != current.st_ino || named.st_dev != current.st_dev)) {
+    if (!std::exchange(is_going_, true)) return Change::going;
+    const int next = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (next < 0) return Change::none;
+    const bool is_taken = dup3(next, descriptor(), O_CLOEXEC) >= 0;
+    close(next);
+    is_going_ = !is_taken;
+    return is_taken ? Change::begun_anew : Change::none;
+  }
+  if (current.st_size >= lseek(descriptor(), 0, SEEK_CUR)) return Change::none;
+  lseek(descriptor(), 0, SEEK_SET);
+  return Change::begun_anew;
+}
+
 LineReader::Status LineReader::next(std::string_view& line) {
   for (;;) {
     if (const auto status = advance(line, true)) return *status;
@@ -158,9 +176,26 @@ LineReader::Filled LineReader::fill(bool waits) {
       end_ += static_cast<std::size_t>(got);
       return Filled::more;
     }
-    if (got == 0) return Filled::end;
+    if (got == 0) {
+      const Filled filled = followed_ != nullptr ? wait_at_end(waits) : Filled::end;
+      if (filled != Filled::more) return filled;
+      continue;
+    }
     if (errno != EINTR && errno != EAGAIN) throw_errno("cannot read");
   }
+}
+
+/// Returns: more, if it is worth another look; end, if what has come so far of a line is all that will come.
+LineReader::Filled LineReader::wait_at_end(bool waits) {
+  constexpr auto glance = std::chrono::milliseconds(100);
+  switch (followed_->look()) {
+    case FollowedFile::Change::begun_anew: return begin_ != end_ || too_long_ ? Filled::end : Filled::more;
+    case FollowedFile::Change::going: return Filled::more;
+    case FollowedFile::Change::none: break;
+  }
+  if (!waits) return Filled::nothing;
+  interrupt_.wait_until(std::chrono::steady_clock::now() + glance);
+  return Filled::more;
 }
 
 }  // namespace busbar

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <signal.h>
@@ -80,6 +81,31 @@ class File {
   int descriptor_ = 0;
 };
 
+/// A file that is read to its end and then again, as others write to it. One that is cut is read from its begin, and
+/// one that is replaced by another of its name, as logs are rotated, is followed by that one.
+class FollowedFile {
+ public:
+  enum class Change {
+    none,
+    going,  ///< there is another one: what was written to this one until now is the last of it
+    begun_anew,
+  };
+
+  /// Errors: throws std::system_error naming the path.
+  explicit FollowedFile(std::string path) : path_(std::move(path)), file_(path_) {}
+
+  /// Of whichever file it is.
+  int descriptor() const noexcept { return file_.descriptor(); }
+
+  /// Looks, at the end of the file, whether there is another begin. It is read from there then.
+  Change look() noexcept;
+
+ private:
+  const std::string path_;
+  const File file_;
+  bool is_going_ = false;
+};
+
 /// Cuts a descriptor's bytes into lines, in bounded memory whatever comes.
 /// Threads: one at a time.
 class LineReader {
@@ -88,6 +114,12 @@ class LineReader {
 
   LineReader(int descriptor, const Interrupt& interrupt, std::size_t max_line_bytes) noexcept
       : descriptor_(descriptor), interrupt_(interrupt), max_line_bytes_(max_line_bytes) {}
+
+  /// The lines of a file that has no end, but what was written when it began anew. It is looked at ten times a second.
+  LineReader(FollowedFile& file, const Interrupt& interrupt, std::size_t max_line_bytes) noexcept
+      : LineReader(file.descriptor(), interrupt, max_line_bytes) {
+    followed_ = &file;
+  }
 
   /// The next line, without its newline. A line over the limit is skipped and told as `too_long`; what stands
   /// between the last newline and the end counts as a line unless it is nothing.
@@ -105,8 +137,10 @@ class LineReader {
   enum class Filled { more, end, interrupted, nothing };
   std::optional<Status> advance(std::string_view& line, bool waits);
   Filled fill(bool waits);
+  Filled wait_at_end(bool waits);
 
   int descriptor_;
+  FollowedFile* followed_ = nullptr;
   const Interrupt& interrupt_;
   std::size_t max_line_bytes_;
   std::uint64_t line_number_ = 0;
@@ -114,7 +148,7 @@ class LineReader {
   std::size_t begin_ = 0;  // unread bytes are [begin_, end_)
   std::size_t end_ = 0;
   std::size_t searched_ = 0;  // unread bytes in which no newline is
-  bool too_long_ = false;     // the front of the line has been dropped
+  bool too_long_ = false;  // the front of the line has been dropped
 };
 
 }  // namespace busbar

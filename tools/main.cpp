@@ -9,6 +9,7 @@
 #include "report.hpp"
 #include "route_spec.hpp"
 #include "routed_audience.hpp"
+#include "serve_command.hpp"
 
 #include <bus/limits.hpp>
 
@@ -203,11 +204,13 @@ int main(int argc, char** argv) {
   const ReplayCommand replay(app);
   const busbar::LogCommands log(app);
   const busbar::ConfigCommands config(app);
+  const busbar::ServeCommand serve(app);
   const busbar::GroupCommands groups(app);
   try {
     app.parse(argc, argv);
     if (replay.chosen()) return replay.run(replay.options());
     if (config.chosen()) return config.run();
+    if (serve.chosen()) return serve.run();
     return log.chosen() ? log.run() : groups.run();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(app.exit(error));  // help and version

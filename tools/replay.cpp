@@ -2,8 +2,8 @@
 #include "replay.hpp"
 
 #include "audience.hpp"
+#include "event_reader.hpp"
 #include "input.hpp"
-#include "ndjson.hpp"
 #include "pacer.hpp"
 #include "progress.hpp"
 #include "routed_audience.hpp"
@@ -25,59 +25,6 @@ class SteadyStamps final : public bus::Clock {
         std::chrono::duration_cast<std::chrono::system_clock::duration>(steady().time_since_epoch()));
   }
   std::chrono::steady_clock::time_point steady() const noexcept override { return std::chrono::steady_clock::now(); }
-};
-
-/// The events of the input, with the lines that are none told and counted.
-class EventReader {
- public:
-  EventReader(int descriptor, const Interrupt& interrupt, Progress& progress)
-      : lines_(descriptor, interrupt, max_line_bytes), progress_(progress) {}
-
-  /// The next event; nothing at the end, or once a stop is requested.
-  std::optional<bus::Message> next() {
-    for (std::string_view line;;) {
-      switch (lines_.next(line)) {
-        case LineReader::Status::end:
-        case LineReader::Status::interrupted: return std::nullopt;
-        case LineReader::Status::too_long: skip("longer than " + std::to_string(max_line_bytes) + " bytes"); break;
-        case LineReader::Status::line:
-          if (is_blank(line)) break;
-          ParsedLine parsed = parse_event(line, max_payload_bytes);
-          if (auto* message = std::get_if<bus::Message>(&parsed)) {
-            ++events_;
-            return std::move(*message);
-          }
-          skip(std::get<LineFault>(parsed).text);
-          break;
-      }
-    }
-  }
-
-  /// Tells how many more lines were skipped than were told one by one.
-  void finish() {
-    if (skipped_ <= told_faults) return;
-    progress_.remark("busbar: " + std::to_string(skipped_ - told_faults) + " more lines skipped");
-  }
-
-  std::uint64_t events() const noexcept { return events_; }
-  std::uint64_t skipped() const noexcept { return skipped_; }
-
- private:
-  static constexpr std::size_t max_payload_bytes = bus::limits::default_max_payload_bytes;
-  /// A payload of the largest size, and as much again for the rest of the line.
-  static constexpr std::size_t max_line_bytes = 2 * max_payload_bytes;
-  static constexpr std::uint64_t told_faults = 10;
-
-  void skip(const std::string& why) {
-    if (++skipped_ <= told_faults) {
-      progress_.remark("busbar: line " + std::to_string(lines_.line_number()) + " skipped: " + why);
-    }
-  }
-
-  LineReader lines_;
-  Progress& progress_;
-  std::uint64_t events_ = 0;
-  std::uint64_t skipped_ = 0;
 };
 
 /// Publishes messages at the wanted pace, until it is told to stop: into the routes, if there are any, and on the bus.
@@ -140,7 +87,9 @@ ReplayReport replay(const ReplayOptions& options) {
 
   const Interrupt interrupt;
   Progress progress;
-  EventReader events(input->descriptor(), interrupt, progress);
+  constexpr std::size_t max_payload_bytes = bus::limits::default_max_payload_bytes;
+  EventReader events(LineReader(input->descriptor(), interrupt, EventReader::max_line_bytes(max_payload_bytes)),
+                     max_payload_bytes, [&progress](const std::string& text) { progress.remark("busbar: " + text); });
   const std::vector<bus::Message> recording = streams ? std::vector<bus::Message>() : read_all(events);
   const std::uint64_t expected = recording.size() * options.repeat.value_or(1);
 

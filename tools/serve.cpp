@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#include "serve.hpp"
+
+#include "event_reader.hpp"
+#include "hang_ups.hpp"
+#include "host.hpp"
+#include "host_report.hpp"
+#include "http_server.hpp"
+#include "input.hpp"
+#include "output.hpp"
+#include "vitals.hpp"
+
+#include <bus/config/load.hpp>
+#include <bus/metrics/prometheus.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <signal.h>
+#include <unistd.h>
+
+namespace busbar {
+namespace {
+
+/// Nothing, if it has errors; they are told.
+std::optional<bus::Config> load(const std::string& file) {
+  bus::ConfigResult loaded = bus::load_config(file, bus::process_environment());
+  if (loaded) return std::move(loaded->config);
+  for (const bus::ConfigError& error : loaded.error()) std::fprintf(stderr, "%s\n", to_string(error).c_str());
+  return std::nullopt;
+}
+
+/// The server of metrics and health; none, if the configuration does not say where.
+std::unique_ptr<HttpServer> serve_metrics(const bus::MetricsConfig& config, const bus::Metrics& metrics,
+                                          const Vitals& vitals) {
+  if (!config.listen_port) return nullptr;
+  HttpServer::Pages pages;
+  pages["/metrics"] = [&metrics] {
+    return HttpPage{.type = std::string(bus::Metrics::content_type), .body = metrics.render()};
+  };
+  pages["/healthz"] = [&vitals] { return vitals.health(); };
+  pages["/readyz"] = [&vitals] { return vitals.readiness(); };
+  return std::make_unique<HttpServer>(config.listen_address, *config.listen_port, std::move(pages));
+}
+
+/// Reads the configuration again. One with errors changes nothing.
+void reload(Host& host, const std::string& file) noexcept try {
+  const std::optional<bus::Config> wanted = load(file);
+  if (!wanted) return remark("the configuration has errors and was not reloaded");
+  const bus::ConfigChange change = host.reload(*wanted);
+  for (const auto& one : change.live) remark("changed: " + one.key + " = " + one.after);
+  for (const auto& one : change.restart) remark("needs a restart: " + one.key);
+  remark("reloaded");
+} catch (const std::exception& error) {
+  remark(std::string("not reloaded: ") + error.what());
+}
+
+/// The input, open.
+class Source {
+ public:
+  /// Errors: throws std::system_error naming the file.
+  explicit Source(const bus::ServeConfig& config) : input_(config.input) {
+    if (input_ == bus::Input::file) file_.emplace(config.file.string());
+    if (input_ == bus::Input::follow) followed_.emplace(config.file.string());
+  }
+
+  bool is_there() const noexcept { return input_ != bus::Input::none; }
+
+  LineReader lines(const Interrupt& interrupt, std::size_t max_line_bytes) {
+    if (followed_) return {*followed_, interrupt, max_line_bytes};
+    return {file_ ? file_->descriptor() : STDIN_FILENO, interrupt, max_line_bytes};
+  }
+
+ private:
+  const bus::Input input_;
+  std::optional<File> file_;
+  std::optional<FollowedFile> followed_;
+};
+
+/// Returns: how many lines were skipped.
+std::uint64_t publish_all(Source& source, std::size_t max_payload_bytes, Host& host, const Interrupt& interrupt) {
+  EventReader events(source.lines(interrupt, EventReader::max_line_bytes(max_payload_bytes)), max_payload_bytes,
+                     remark);
+  while (const auto message = events.next([&host] { host.settle(); })) host.publish(*message, interrupt);
+  events.finish();
+  return events.skipped();
+}
+
+void wait_for(const Interrupt& interrupt) {
+  while (!interrupt.wait_until(std::chrono::steady_clock::now() + std::chrono::hours(24))) {
+  }
+}
+
+/// What the host left behind tells more than what came out of it.
+Exit status_of(const HostReport& report, std::uint64_t skipped_lines) {
+  const auto failed = [](const HostReport::Log& log) { return !log.fault.empty(); };
+  const auto lost = [](const HostReport::Log& log) { return log.lost_records != 0; };
+  if (std::ranges::any_of(report.logs, failed)) return failure;
+  const bool is_whole = report.complete && report.refused.empty() && skipped_lines == 0;
+  return is_whole && std::ranges::none_of(report.logs, lost) ? success : incomplete;
+}
+
+}  // namespace
+
+Exit serve(const ServeOptions& options) {
+  const std::optional<bus::Config> config = load(options.file);
+  if (!config) return failure;
+
+  HangUps hang_ups;
+  const Interrupt interrupt;
+  signal(SIGPIPE, SIG_IGN);  // who no longer reads what is printed does not end the host
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+
+  Vitals vitals;
+  bus::Metrics metrics(config->metrics.options);
+  const std::unique_ptr<HttpServer> server = serve_metrics(config->metrics, metrics, vitals);
+  Source source(config->serve);
+  Host host(*config, metrics, vitals);
+  hang_ups.answer_with([&host, &options] { reload(host, options.file); });
+  vitals.set_ready();
+  remark(server ? "ready; http://" + server->address() + "/metrics" : "ready");
+
+  const std::uint64_t skipped_lines =
+      source.is_there() ? publish_all(source, config->bus.max_payload_bytes, host, interrupt) : 0;
+  if (options.stay || !source.is_there()) wait_for(interrupt);
+  hang_ups.stop();
+  const HostReport report = host.drain();
+  print(options.json ? as_json(report, skipped_lines) : as_table(report, skipped_lines));
+  flush();
+  return status_of(report, skipped_lines);
+}
+
+}  // namespace busbar
