@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """A running `busbar serve`, for tests: it ends with them."""
 
+import ctypes
 import http.client
 import json
 import os
@@ -28,12 +29,18 @@ def eventually(look, what="it", timeout=TIMEOUT):
     raise AssertionError(what + " did not happen")
 
 
+def die_with_parent():
+    """For a process that is begun: it ends when the test does, be that killed."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 class Host:
     def __init__(self, busbar, file, *arguments, **variables):
         clean = {name: text for name, text in os.environ.items() if not name.startswith("BUSBAR_")}
         self.process = subprocess.Popen([busbar, "serve", str(file), "--json", *arguments], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**clean, **variables},
-                                        start_new_session=True)
+                                        preexec_fn=die_with_parent)
         self.output = []
         self.complaints = []
         self.readers = [threading.Thread(target=self._read, args=pair, daemon=True)
