@@ -51,6 +51,14 @@ class NamesTest(unittest.TestCase):
                 seen[case["alertname"]].add(bool(case.get("exp_alerts")))
         self.assertEqual(dict(seen), {alert: {False, True} for alert in expressions.alerts()})
 
+    def test_every_alert_has_its_place_in_the_runbook(self):
+        page = (ROOT / "docs" / "operations.md").read_text()
+        self.assertEqual(re.findall(r"^### (Busbar\w+)$", page, re.MULTILINE), expressions.alerts())
+
+    def test_metrics_of_the_runbook_are_documented(self):
+        page = (ROOT / "docs" / "operations.md").read_text()
+        self.assertLessEqual(set(re.findall(r"\bbus_\w+", page)), documented())
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv)

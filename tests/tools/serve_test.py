@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import unittest
 
 from serving import TIMEOUT, Host, event, eventually
@@ -293,6 +294,14 @@ class ServeTest(unittest.TestCase):
         result = subprocess.run([BUSBAR, "serve", "--help"], capture_output=True, text=True, check=True)
         self.assertIn("Example:", result.stdout)
         self.assertEqual(subprocess.run([BUSBAR, "serve"], capture_output=True).returncode, 2)
+
+    def test_the_host_of_the_operations_page_runs(self):
+        page = (ROOT / "docs" / "operations.md").read_text()
+        text = textwrap.dedent(page.split("```toml")[1].split("```")[0])
+        host = self.host(text.replace("busbar-events", str(self.folder / "log")), BUSBAR_METRICS_LISTEN_PORT="0")
+        host.write(event())
+        eventually(lambda: host.metric("bus_log_records_total") == 1)
+        self.assertEqual(host.end()[0], 0)
 
     def test_the_example_of_the_help_runs(self):
         file = ROOT / "examples" / "data" / "host.toml"
