@@ -20,42 +20,46 @@ sigset_t hang_up() noexcept {
   return signals;
 }
 
+[[noreturn]] void throw_errno() { throw std::system_error(errno, std::generic_category(), "cannot wait for signals"); }
+
 }  // namespace
 
-HangUps::HangUps()
-    : signals_(hang_up()), signal_(signalfd(-1, &signals_, SFD_CLOEXEC | SFD_NONBLOCK)), end_(eventfd(0, EFD_CLOEXEC)) {
-  if (signal_ < 0 || end_ < 0) {
-    const std::system_error error(errno, std::generic_category(), "cannot wait for signals");
-    if (signal_ >= 0) close(signal_);
-    throw error;
-  }
+HangUps::HangUps() : signals_(hang_up()), signal_(signalfd(-1, &signals_, SFD_CLOEXEC | SFD_NONBLOCK)) {
+  if (signal_ < 0) throw_errno();
   pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
 }
 
 HangUps::~HangUps() {
-  stop();
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
   close(signal_);
+}
+
+OnHangUp::OnHangUp(const HangUps& signals, std::function<void()> answer)
+    : answer_(std::move(answer)), end_(eventfd(0, EFD_CLOEXEC)) {
+  if (end_ < 0) throw_errno();
+  try {
+    thread_ = std::thread([this, descriptor = signals.descriptor()] { answer_all(descriptor); });
+  } catch (...) {
+    close(end_);
+    throw;
+  }
+}
+
+OnHangUp::~OnHangUp() {
+  eventfd_write(end_, 1);
+  thread_.join();
   close(end_);
 }
 
-void HangUps::answer_with(std::function<void()> answer) {
-  thread_ = std::thread([this, answer = std::move(answer)] {
-    for (;;) {
-      pollfd either[2] = {{end_, POLLIN, 0}, {signal_, POLLIN, 0}};
-      while (poll(either, 2, -1) < 0) {
-      }
-      if (either[0].revents != 0) return;
-      signalfd_siginfo one;
-      if (read(signal_, &one, sizeof one) == sizeof one) answer();
+void OnHangUp::answer_all(int signals) const noexcept {
+  for (;;) {
+    pollfd either[2] = {{end_, POLLIN, 0}, {signals, POLLIN, 0}};
+    while (poll(either, 2, -1) < 0) {
     }
-  });
-}
-
-void HangUps::stop() noexcept {
-  if (!thread_.joinable()) return;
-  eventfd_write(end_, 1);
-  thread_.join();
+    if (either[0].revents != 0) return;
+    signalfd_siginfo one;
+    if (read(signals, &one, sizeof one) == sizeof one) answer_();
+  }
 }
 
 }  // namespace busbar

@@ -99,20 +99,21 @@ class HttpServer::Core {
         co_await pause.async_wait(as_result);
       } else if (connections_ < max_connections) {
         ++connections_;
-        asio::co_spawn(context_, serve(tcp_stream(std::move(socket))), [this](const std::exception_ptr&) {
-          --connections_;  // an exception is for want of memory, and ends this connection alone
-        });
+        asio::co_spawn(context_, serve(tcp_stream(std::move(socket))),
+                       [this](const std::exception_ptr&) { --connections_; });
       }
     }
   }
 
   asio::awaitable<void> serve(tcp_stream stream) {
+    static const auto& of_protocol = http::make_error_code(http::error::bad_method).category();
     boost::beast::flat_buffer buffer(2 * max_header_bytes);
     Request request;
     request.header_limit(max_header_bytes);
     stream.expires_after(patience);
     const auto [error, bytes] = co_await http::async_read_header(stream, buffer, request, as_result);
-    if (error && error.category() != http::make_error_code(http::error::bad_method).category()) co_return;
+    const bool is_gone = error == http::error::end_of_stream || error == http::error::partial_message;
+    if (is_gone || (error && error.category() != of_protocol)) co_return;  // also who is too slow
 
     Response response = error ? as_response(refusal(error)) : answer(request.get());
     response.keep_alive(false);
@@ -138,7 +139,6 @@ class HttpServer::Core {
   }
 
   static HttpPage refusal(const boost::system::error_code& error) {
-    if (error == http::error::end_of_stream) return page(400, "no request");
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
       return page(431, "the header has more than " + std::to_string(max_header_bytes) + " bytes");
     }

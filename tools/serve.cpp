@@ -92,9 +92,14 @@ std::uint64_t publish_all(Source& source, std::size_t max_payload_bytes, Host& h
   return events.skipped();
 }
 
-void wait_for(const Interrupt& interrupt) {
+/// Returns: how many lines were skipped, when it is time to end.
+std::uint64_t run(const bus::Config& config, bool stay, Source& source, Host& host, const Interrupt& interrupt) {
+  std::uint64_t skipped_lines = 0;
+  if (source.is_there()) skipped_lines = publish_all(source, config.bus.max_payload_bytes, host, interrupt);
+  if (source.is_there() && !stay) return skipped_lines;
   while (!interrupt.wait_until(std::chrono::steady_clock::now() + std::chrono::hours(24))) {
   }
+  return skipped_lines;
 }
 
 /// What the host left behind tells more than what came out of it.
@@ -112,7 +117,7 @@ Exit serve(const ServeOptions& options) {
   const std::optional<bus::Config> config = load(options.file);
   if (!config) return failure;
 
-  HangUps hang_ups;
+  const HangUps hang_ups;
   const Interrupt interrupt;
   signal(SIGPIPE, SIG_IGN);  // who no longer reads what is printed does not end the host
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
@@ -122,14 +127,14 @@ Exit serve(const ServeOptions& options) {
   const std::unique_ptr<HttpServer> server = serve_metrics(config->metrics, metrics, vitals);
   Source source(config->serve);
   Host host(*config, metrics, vitals);
-  hang_ups.answer_with([&host, &options] { reload(host, options.file); });
   vitals.set_ready();
   remark(server ? "ready; http://" + server->address() + "/metrics" : "ready");
 
-  const std::uint64_t skipped_lines =
-      source.is_there() ? publish_all(source, config->bus.max_payload_bytes, host, interrupt) : 0;
-  if (options.stay || !source.is_there()) wait_for(interrupt);
-  hang_ups.stop();
+  std::uint64_t skipped_lines = 0;
+  {
+    const OnHangUp reloading(hang_ups, [&host, &options] { reload(host, options.file); });
+    skipped_lines = run(*config, options.stay, source, host, interrupt);
+  }
   const HostReport report = host.drain();
   print(options.json ? as_json(report, skipped_lines) : as_table(report, skipped_lines));
   flush();
