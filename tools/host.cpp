@@ -74,15 +74,13 @@ void Host::open_logs(Vitals& vitals) {
   for (const auto& [name, log] : config_.logs) {
     vitals.set_busy("opening log " + name);
     bus::LogOptions options = log.options;
-    options.on_loss = [name = name](const bus::LogLoss& loss) {
-      remark("log " + name + ": missing from " + loss.segment + ": " + counted(loss.records, "record") + ", " +
-             loss.reason);
+    options.on_loss = [label = "log " + name](const bus::LogLoss& loss) {
+      remark(label + ": missing from " + loss.segment + ": " + counted(loss.records, "record") + ", " + loss.reason);
     };
     auto opened = bus::Log::open(log.directory, options);
     if (!opened) throw_error("cannot open log " + name + " in", log.directory.string(), opened.error());
     const bus::Log& open = logs_.emplace(name, std::move(*opened)).first->second;
-    if (open.read_only())
-      remark("log " + name + " takes nothing before what is missing is accepted; see `busbar log repair`");
+    if (open.read_only()) remark("log " + name + " takes nothing before a loss is accepted; see `busbar log repair`");
     vitals.watch(name, open);
   }
 }
