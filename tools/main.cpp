@@ -10,6 +10,7 @@
 #include "route_spec.hpp"
 #include "routed_audience.hpp"
 #include "serve_command.hpp"
+#include "top_command.hpp"
 
 #include <bus/limits.hpp>
 
@@ -206,11 +207,13 @@ int main(int argc, char** argv) {
   const busbar::ConfigCommands config(app);
   const busbar::ServeCommand serve(app);
   const busbar::GroupCommands groups(app);
+  const busbar::TopCommand top(app);
   try {
     app.parse(argc, argv);
     if (replay.chosen()) return replay.run(replay.options());
     if (config.chosen()) return config.run();
     if (serve.chosen()) return serve.run();
+    if (top.chosen()) return top.run();
     return log.chosen() ? log.run() : groups.run();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(app.exit(error));  // help and version
