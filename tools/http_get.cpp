@@ -75,6 +75,7 @@ HttpAddress parse_http_address(std::string_view text) {
   if (address.port.empty()) address.port = "9464";
   if (address.target.empty() || address.target == "/") address.target = "/metrics";
   if (address.target.starts_with('?')) address.target.insert(0, "/metrics");
+  if (!address.target.starts_with('/')) throw fault("a port is a number");
   return address;
 }
 

@@ -15,13 +15,16 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <exception>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -99,8 +102,10 @@ class Watch {
   }
 
   asio::awaitable<void> obey_keys() {
-    // A copy, as the descriptor closes it.
-    asio::posix::stream_descriptor input(io_, ::dup(STDIN_FILENO));
+    // Opened anew: Asio makes what it waits for non-blocking, and standard output must not become that with it.
+    const int terminal = ::open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (terminal < 0) throw std::system_error(errno, std::generic_category(), "cannot open '/dev/tty'");
+    asio::posix::stream_descriptor input(io_, terminal);
     for (;;) {
       co_await input.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
       bool any = false;
@@ -150,7 +155,9 @@ class Watch {
                      .complaint = complaint_,
                      .keys = "q quit  p pause  Tab table  Up/Down/PgUp/PgDn rows"};
     if (!last_ && complaint_.empty()) status.right = "asking ...";
-    screen_.draw(lay_out(view_, status, screen_.size(), position_));
+    const TopPage page = lay_out(view_, status, screen_.size(), position_);
+    position_ = page.position;
+    screen_.draw(page.lines);
   }
 
   const TopOptions& options_;
@@ -200,7 +207,7 @@ Exit look_once(const TopOptions& options) {
   } else {
     const TopStatus status{
         .address = address, .right = "in " + in_seconds(options.interval), .complaint = {}, .keys = {}};
-    print(as_text(lay_out(view, status, paper)));
+    print(as_text(lay_out(view, status, paper).lines));
   }
   flush();
   return view.damaged_lines == 0 ? success : incomplete;

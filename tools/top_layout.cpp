@@ -248,20 +248,22 @@ TopLine first_line(const TopStatus& status, std::size_t columns) {
   return line;
 }
 
-void paint_tables(std::vector<TopLine>& lines, const TopView& view, std::size_t room, std::size_t columns,
-                  TopPosition position) {
+void paint_tables(TopPage& page, const TopView& view, std::size_t room, std::size_t columns) {
   const auto tables = filled(view);
   if (tables.empty()) return;
-  const std::size_t chosen = std::min(position.table, tables.size() - 1);
+  const std::size_t chosen = page.position.table = std::min(page.position.table, tables.size() - 1);
   const std::vector<std::size_t> given = shares(tables, room, chosen);
   const std::size_t taken = std::accumulate(given.begin(), given.end(), std::size_t{0});
   const bool has_blanks = taken + tables.size() - 1 <= room;
   for (std::size_t i = 0; i < tables.size(); ++i) {
     if (given[i] == 0) continue;
-    if (has_blanks && i != 0) lines.emplace_back();
+    if (has_blanks && i != 0) page.lines.emplace_back();
     const std::size_t rows = given[i] - 1;
-    const std::size_t first = i == chosen ? std::min(position.first_row, tables[i]->rows.size() - rows) : 0;
-    TablePainter(*tables[i], columns, first, rows, i == chosen).paint(lines);
+    std::size_t first = 0;
+    if (i == chosen) {
+      first = page.position.first_row = std::min(page.position.first_row, tables[i]->rows.size() - rows);
+    }
+    TablePainter(*tables[i], columns, first, rows, i == chosen).paint(page.lines);
   }
 }
 
@@ -304,11 +306,12 @@ TopPosition moved(TopPosition from, TopMove move, const TopView& view) {
   return {table, std::min(row + page, last)};
 }
 
-std::vector<TopLine> lay_out(const TopView& view, const TopStatus& status, ScreenSize size, TopPosition position) {
-  std::vector<TopLine> lines{first_line(status, size.columns), overview(view), message(view, status)};
+TopPage lay_out(const TopView& view, const TopStatus& status, ScreenSize size, TopPosition position) {
+  TopPage page{{first_line(status, size.columns), overview(view), message(view, status)}, position};
+  std::vector<TopLine>& lines = page.lines;
   const std::size_t below = status.keys.empty() ? 0 : 1;
   if (size.rows > lines.size() + below) {
-    paint_tables(lines, view, size.rows - lines.size() - below, size.columns, position);
+    paint_tables(page, view, size.rows - lines.size() - below, size.columns);
   }
   if (below != 0) {
     lines.resize(std::max(size.rows, below) - below);
@@ -316,7 +319,7 @@ std::vector<TopLine> lay_out(const TopView& view, const TopStatus& status, Scree
   }
   lines.resize(std::min(lines.size(), size.rows));
   for (TopLine& line : lines) clip(line, size.columns);
-  return lines;
+  return page;
 }
 
 std::string as_text(const std::vector<TopLine>& lines) {

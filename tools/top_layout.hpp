@@ -46,9 +46,14 @@ struct TopStatus {
   std::string keys;       ///< in the last line; empty: there is none
 };
 
+struct TopPage {
+  std::vector<TopLine> lines;
+  TopPosition position;  ///< the one that was asked for, or the last one before it that leaves no room empty
+};
+
 /// At most so many lines, each at most so many columns wide. What does not fit is left out: columns from the right, and
 /// rows from the bottom, of which the head of their table says how many there are.
-std::vector<TopLine> lay_out(const TopView& view, const TopStatus& status, ScreenSize size, TopPosition position = {});
+TopPage lay_out(const TopView& view, const TopStatus& status, ScreenSize size, TopPosition position = {});
 
 /// The lines as text, without what is only looks.
 std::string as_text(const std::vector<TopLine>& lines);
