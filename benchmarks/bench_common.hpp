@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What every benchmark program needs: a clock, one way of waiting, one way of printing, one command line.
+// What every benchmark program needs: one way of printing, one command line.
 #pragma once
 
-#include <bus/detail/sync.hpp>
+#include "measure.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,55 +21,8 @@
 
 namespace bench {
 
-inline std::uint64_t now_ns() {
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-          .count());
-}
-
-inline std::uint64_t to_ns(double seconds) { return static_cast<std::uint64_t>(seconds * 1e9); }
-
-inline double per_second(std::uint64_t events, std::uint64_t ns) {
-  return static_cast<double>(events) / static_cast<double>(ns) * 1e9;
-}
-
 /// For printf, which knows no std::uint64_t.
 inline unsigned long long as_printed(std::uint64_t number) { return number; }
-
-/// The one way in which a benchmark waits: 64 pauses, then the core is offered to others each time.
-class Backoff {
- public:
-  void wait() {
-    if (pauses_ < 64) {
-      ++pauses_;
-      bus::sync::pause();
-    } else {
-      std::this_thread::yield();
-    }
-  }
-  void reset() { pauses_ = 0; }
-
- private:
-  int pauses_ = 0;
-};
-
-/// A counter that shares its cache line with nobody.
-struct alignas(64) PaddedCounter {
-  std::atomic<std::uint64_t> value{0};
-};
-
-/// Makes the compiler believe that somebody looks at `value`.
-template <class T>
-inline void keep(const T& value) {
-  asm volatile("" : : "g"(&value) : "memory");
-}
-
-/// The smallest of the `sorted` samples that a share of `quantile` of them lies below; 0 if there are none.
-inline std::uint64_t percentile(const std::vector<std::uint64_t>& sorted, double quantile) {
-  if (sorted.empty()) return 0;
-  const auto rank = static_cast<std::size_t>(quantile * static_cast<double>(sorted.size()));
-  return sorted[std::min(rank, sorted.size() - 1)];
-}
 
 struct Options {
   double seconds = 0.5;

@@ -35,11 +35,6 @@ std::uint64_t sum_of(std::span<const std::byte> bytes) {
   return sum;
 }
 
-double median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return samples[samples.size() / 2];
-}
-
 /// Several that append to one log.
 template <Durability D>
 class Crew {
@@ -136,7 +131,7 @@ class RawWriter {
 
 /// Synced appends beside raw commits of the batch that they reach.
 bool beside_raw(const Options& options, const char* id, const Load& load) {
-  const Scratch scratch(options);
+  const Scratch scratch(options.directory);
   bus::Log log = open_log(scratch.folder("log"), load.reused, options);
   const bus::LogStats before = log.stats();
   Crew<Durability::synced> crew(log, load);
@@ -184,7 +179,7 @@ bool d2(const Options& options) {
 bool d3(const Options& options) {
   bool sound = true;
   for (const Load& load : {Load{}, Load{.in_flight = 4096}, Load{.threads = 4, .in_flight = 4096}}) {
-    const Scratch scratch(options);
+    const Scratch scratch(options.directory);
     bus::Log log = bus::Log::open(scratch.folder("log")).value();
     Crew<Durability::written> crew(log, load);
     crew.run_for(to_ns(options.seconds));
@@ -244,7 +239,7 @@ Scan scan_files(const fs::path& directory, std::span<const bus::LogSnapshot::Seg
 bool d4(const Options& options) {
   const std::uint64_t records = brief(options) ? 20'000 : 1'000'000;
   constexpr int passes = 3;
-  const Scratch scratch(options);
+  const Scratch scratch(options.directory);
   const fs::path directory = scratch.folder("log");
   bus::Log log = bus::Log::open(directory).value();
   fill(log, records);
@@ -285,7 +280,7 @@ bool d4(const Options& options) {
 // --- D5, D6: opening ---
 
 bool d5(const Options& options) {
-  const Scratch scratch(options);
+  const Scratch scratch(options.directory);
   const fs::path directory = scratch.folder("log");
   std::uint64_t records = 0;
   bool sound = true;
@@ -331,7 +326,7 @@ void copy_crashed(const fs::path& from, const fs::path& to) {
 }
 
 bool d6(const Options& options) {
-  const Scratch scratch(options);
+  const Scratch scratch(options.directory);
   const fs::path directory = scratch.folder("log");
   bus::LogOptions log_options;
   log_options.segment_bytes = std::uint64_t{64} << 20;
@@ -373,7 +368,7 @@ std::uint64_t written_bytes(const bus::LogStats& stats) {
 
 bool d7(const Options& options) {
   for (const int payload_bytes : {256, 4096}) {
-    const Scratch scratch(options);
+    const Scratch scratch(options.directory);
     bus::LogOptions log_options;
     log_options.segment_bytes = std::uint64_t{brief(options) ? 1U : 8U} << 20;
     log_options.retention.bytes = 4 * log_options.segment_bytes;
@@ -431,7 +426,7 @@ bool d9(const Options& options) {
     bus::Log log;
     Crew<Durability::synced> crew;
   };
-  const Scratch scratch(options);
+  const Scratch scratch(options.directory);
   std::vector<std::unique_ptr<Contender>> contenders;
   for (const int topics : {1, 10, 100, 1000}) {
     contenders.push_back(std::make_unique<Contender>(scratch.folder(std::to_string(topics)), topics));

@@ -27,7 +27,6 @@
 
 namespace bench {
 
-namespace fs = std::filesystem;
 using bus::Durability;
 
 inline constexpr std::size_t usual_payload = 256;
@@ -44,34 +43,6 @@ inline void check(const bus::error_code& code) {
 inline void check(bool done, const fs::path& file) {
   if (!done) throw std::system_error(errno, std::generic_category(), file.string());
 }
-
-/// A fresh directory that is gone at the end, with all in it.
-class Scratch {
- public:
-  explicit Scratch(const Options& options) {
-    fs::create_directories(options.directory);
-    std::string name = fs::path(options.directory) / "log_bench.XXXXXX";
-    check(::mkdtemp(name.data()) != nullptr, name);
-    path_ = name;
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-
-  const fs::path& path() const { return path_; }
-
-  /// A directory in it.
-  fs::path folder(std::string_view name) const {
-    fs::create_directory(path_ / name);
-    return path_ / name;
-  }
-
- private:
-  fs::path path_;
-};
 
 class File {
  public:
@@ -95,27 +66,6 @@ class File {
  private:
   fs::path path_;
   int fd_;
-};
-
-/// The peers' payloads: they do not compress, and differ from record to record.
-class Payload {
- public:
-  explicit Payload(std::size_t bytes) : words_(bytes / 8) {}
-
-  /// Lifetime: until the next call.
-  std::span<const std::byte> of(std::uint64_t sequence) {
-    std::uint64_t x = sequence * 0x9E3779B97F4A7C15ULL + 1;
-    for (std::uint64_t& word : words_) {
-      x ^= x << 13;
-      x ^= x >> 7;
-      x ^= x << 17;
-      word = x;
-    }
-    return std::as_bytes(std::span(words_));
-  }
-
- private:
-  std::vector<std::uint64_t> words_;
 };
 
 /// Calls `slice(ns)` for `--seconds` in all, at most 100 ms at a time. Those who take turns within it meet the same

@@ -42,7 +42,7 @@ bool d8(const Options& options) {
   const std::uint64_t messages = brief(options) ? 2'000 : 100'000;
   bool sound = true;
   for (const int groups : {1, 10, 100}) {
-    const Scratch scratch(options);
+    const Scratch scratch(options.directory);
     bus::Log log = bus::Log::open(scratch.folder("log")).value();
     std::vector<std::unique_ptr<Consumer>> consumers;
     for (int i = 0; i < groups; ++i) consumers.push_back(std::make_unique<Consumer>(log, i));
@@ -90,7 +90,7 @@ bool d8(const Options& options) {
 namespace {
 
 bool d10(const Options& options, bool reused) {
-  const Scratch scratch(options);
+  const Scratch scratch(options.directory);
   bus::Log log = open_log(scratch.folder("log"), reused, options);
   const bus::LogStats before = log.stats();
   Consumer consumer(log, 0, bus::GroupStart::next);
