@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
 // The `busbar` command. What it can do is in the files named after its subcommands; this one reads the command line.
+#include "bench_command.hpp"
 #include "config_commands.hpp"
 #include "exit_status.hpp"
 #include "group_commands.hpp"
@@ -208,12 +209,14 @@ int main(int argc, char** argv) {
   const busbar::ServeCommand serve(app);
   const busbar::GroupCommands groups(app);
   const busbar::TopCommand top(app);
+  const busbar::BenchCommand bench(app);
   try {
     app.parse(argc, argv);
     if (replay.chosen()) return replay.run(replay.options());
     if (config.chosen()) return config.run();
     if (serve.chosen()) return serve.run();
     if (top.chosen()) return top.run();
+    if (bench.chosen()) return bench.run();
     return log.chosen() ? log.run() : groups.run();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(app.exit(error));  // help and version
