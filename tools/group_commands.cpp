@@ -205,6 +205,10 @@ void GroupCommands::add_dead() {
   drop.footer(std::string("Example:\n"
                           "  busbar dead /tmp/jobs drop --group workers --last 1000\n\n") +
               statuses);
+  command.footer(
+      "Example: see why messages died, and send them back:\n"
+      "  busbar dead /tmp/jobs list --group workers\n"
+      "  busbar dead /tmp/jobs redrive --group workers");
 }
 
 Exit GroupCommands::run() const {

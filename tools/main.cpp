@@ -6,6 +6,7 @@
 #include "exit_status.hpp"
 #include "group_commands.hpp"
 #include "log_commands.hpp"
+#include "manual_commands.hpp"
 #include "replay.hpp"
 #include "report.hpp"
 #include "route_spec.hpp"
@@ -203,6 +204,13 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "busbar " BUSBAR_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
+  app.footer(
+      "Example: see what receivers get of a recording, and how to write one to a log:\n"
+      "  busbar replay examples/data/agents.ndjson\n"
+      "  busbar log append --help\n\n"
+      "Exit status: 0; 3 if it is done, but lines were skipped or records are missing; 2 for wrong usage; 1 for any "
+      "other\n"
+      "failure. Errors are told on standard error.");
   const ReplayCommand replay(app);
   const busbar::LogCommands log(app);
   const busbar::ConfigCommands config(app);
@@ -210,6 +218,7 @@ int main(int argc, char** argv) {
   const busbar::GroupCommands groups(app);
   const busbar::TopCommand top(app);
   const busbar::BenchCommand bench(app);
+  const busbar::ManualCommands manual(app);
   try {
     app.parse(argc, argv);
     if (replay.chosen()) return replay.run(replay.options());
@@ -217,6 +226,7 @@ int main(int argc, char** argv) {
     if (serve.chosen()) return serve.run();
     if (top.chosen()) return top.run();
     if (bench.chosen()) return bench.run();
+    if (manual.chosen()) return manual.run(BUSBAR_VERSION);
     return log.chosen() ? log.run() : groups.run();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return static_cast<Exit>(app.exit(error));  // help and version
