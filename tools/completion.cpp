@@ -13,8 +13,11 @@ std::string quoted(std::string_view text) {
   return quoted + '\'';
 }
 
-/// What fits into a list of what may come next.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+/// As it fits into a list of what may come next.
+std::string on_one_line(std::string text) {
+  std::ranges::replace(text, '\n', ' ');
+  return text;
+}
 
 std::string joined(const std::vector<std::string>& words, std::string_view separator) {
   std::string text;
@@ -111,7 +114,7 @@ complete -F _busbar busbar
 /// Inside a specification of `_arguments`, where a colon ends a field and a bracket the description.
 std::string zsh_text(const std::string& text) {
   std::string escaped;
-  for (const char c : first_line(text)) {
+  for (const char c : on_one_line(text)) {
     if (c == ':' || c == '[' || c == ']' || c == '\\') escaped += '\\';
     escaped += c;
   }
@@ -211,7 +214,7 @@ std::string fish_lines(const CommandNode& node) {
       text += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
     }
     if (takes_value(option)) text += fish_values(option);
-    text += " -d " + fish_quoted(first_line(option.description)) + '\n';
+    text += " -d " + fish_quoted(on_one_line(option.description)) + '\n';
   }
   return text;
 }

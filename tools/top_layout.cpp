@@ -18,8 +18,9 @@ namespace {
 
 constexpr std::size_t gap = 2;
 constexpr std::size_t least_cell = 6;  // so that columns do not jump about with every figure
-constexpr std::size_t least_bar = 12;
+constexpr std::size_t least_bar = 22;
 constexpr std::size_t most_bar = 42;
+constexpr std::size_t wide = 120;  // columns of a screen on which a bar says more than further figures do
 constexpr double nearly = 0.8;
 
 bool continues(char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; }
@@ -130,10 +131,12 @@ class TablePainter {
     for (const TopRow& row : table.rows) name_width_ = std::max(name_width_, width_of(name_of(row)));
     name_width_ = std::min(name_width_, std::max(columns / 4, std::size_t{12}));
     name_width_ = std::min(std::max(name_width_, std::min(width_of(title()), columns / 2)), columns);
+    const bool has_share = std::ranges::count(table.section->columns, Unit::share, &TopColumn::unit) != 0;
+    const std::size_t room = has_share && columns >= wide ? columns - gap - least_bar : columns;
     std::size_t end = name_width_;
     for (std::size_t i = 0; i < table.section->columns.size(); ++i) {
       end += gap + width_of_column(i);
-      if (end > columns) break;
+      if (end > room) break;
       ends_.push_back(end);
     }
   }

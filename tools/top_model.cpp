@@ -173,11 +173,15 @@ TopTable table_of(const Page& page, const TopSection& section, Figure seconds) {
     for (const TopColumn& column : section.columns) row.figures.push_back(reader.read(column));
     table.rows.push_back(std::move(row));
   }
-  const auto order = [&section](const TopRow& row) {
+  const auto badness = [&section](const TopRow& row) {
     const double figure = row.figures[section.worst].value_or(0);
-    return std::isnan(figure) ? 0 : -figure;  // what is no number would leave no order
+    return std::isnan(figure) ? 0 : figure;  // what is no number would leave no order
   };
-  std::ranges::stable_sort(table.rows, {}, order);
+  std::ranges::sort(table.rows, [&badness](const TopRow& a, const TopRow& b) {
+    const double of_a = badness(a);
+    const double of_b = badness(b);
+    return of_a != of_b ? of_a > of_b : a.names < b.names;
+  });
   return table;
 }
 

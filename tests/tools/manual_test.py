@@ -201,7 +201,7 @@ class CompletionTest(unittest.TestCase):
     @unittest.skipUnless(shutil.which("fish"), "fish is not installed")
     def test_fish(self):
         def complete(line):
-            script = "source (%s completion fish | psub); complete -C %s" % (BUSBAR, "'" + line + "'")
+            script = f"{BUSBAR} completion fish | source; complete -C '{line}'"
             result = run("fish", "--no-config", "-c", script)
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             return {offered.split("\t")[0] for offered in result.stdout.decode().splitlines()}

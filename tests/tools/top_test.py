@@ -139,7 +139,7 @@ class InTerminal(unittest.TestCase):
         self.check_screen(80, 24, ["ROUTE 1-10/14"])
 
     def test_all_rows_are_there_at_200x60(self):
-        self.check_screen(200, 60, ["ev.user/s", "[###", *(f"agents/session-{i} " for i in range(12))])
+        self.check_screen(200, 60, ["ev.user/s", "[####################]", *(f"agents/session-{i} " for i in range(12))])
 
     def test_it_follows_the_size_of_the_terminal(self):
         with Server(BEFORE) as server, Terminal(80, 24, server.address, "--interval", "3600") as terminal:
