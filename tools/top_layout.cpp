@@ -18,8 +18,7 @@ namespace {
 
 constexpr std::size_t gap = 2;
 constexpr std::size_t least_cell = 6;  // so that columns do not jump about with every figure
-constexpr std::size_t least_bar = 22;
-constexpr std::size_t most_bar = 42;
+constexpr std::size_t bar_width = 22;
 constexpr std::size_t wide = 120;  // columns of a screen on which a bar says more than further figures do
 constexpr double nearly = 0.8;
 
@@ -132,7 +131,7 @@ class TablePainter {
     name_width_ = std::min(name_width_, std::max(columns / 4, std::size_t{12}));
     name_width_ = std::min(std::max(name_width_, std::min(width_of(title()), columns / 2)), columns);
     const bool has_share = std::ranges::count(table.section->columns, Unit::share, &TopColumn::unit) != 0;
-    const std::size_t room = has_share && columns >= wide ? columns - gap - least_bar : columns;
+    const std::size_t room = has_share && columns >= wide ? columns - gap - bar_width : columns;
     std::size_t end = name_width_;
     for (std::size_t i = 0; i < table.section->columns.size(); ++i) {
       end += gap + width_of_column(i);
@@ -186,12 +185,12 @@ class TablePainter {
     const auto& columns = table_.section->columns;
     const auto found = std::ranges::find(columns, Unit::share, &TopColumn::unit);
     const std::size_t begin = (ends_.empty() ? name_width_ : ends_.back()) + gap;
-    if (found == columns.end() || begin + least_bar > columns_) return;
+    if (found == columns.end() || begin + bar_width > columns_) return;
     const Figure& share = row.figures[static_cast<std::size_t>(found - columns.begin())];
     if (!share || !std::isfinite(*share)) return;
-    const std::size_t inside = std::min(columns_ - begin, most_bar) - 2;
+    const std::size_t inside = bar_width - 2;
     const double marks = std::clamp(*share, 0.0, 1.0) * static_cast<double>(inside);
-    std::string bar(static_cast<std::size_t>(std::ceil(marks)), '#');
+    std::string bar(static_cast<std::size_t>(std::round(marks)), '#');
     bar.resize(inside, ' ');
     line.push_back({begin, '[' + bar + ']', look_of(share, found->alarm)});
   }
