@@ -132,7 +132,7 @@ TEST(TopModel, a_quantile_above_the_last_bound_is_that_bound) {
   EXPECT_EQ(quantile_of({{1, 10}, {2, 20}, {INFINITY, 100}}, 0.5), 2);
   EXPECT_EQ(quantile_of({{1, 10}, {2, 20}, {INFINITY, 20}}, 0.5), 1);
   EXPECT_EQ(quantile_of({{1, 10}, {2, 20}, {INFINITY, 20}}, 0.25), 0.5);
-  EXPECT_EQ(quantile_of({{1, 20}, {2, 10}, {INFINITY, 20}}, 0.5), 0.5) << "a bucket that is ahead of the next one";
+  EXPECT_EQ(quantile_of({{1, 20}, {2, 10}, {4, 28}, {INFINITY, 28}}, 0.75), 2.25) << "a bucket ahead of the next one";
   EXPECT_FALSE(quantile_of({{1, 10}, {2, 20}}, 0.5)) << "nobody knows how many there were";
   EXPECT_FALSE(quantile_of({{INFINITY, 20}}, 0.5));
   EXPECT_FALSE(quantile_of({{1, 0}, {INFINITY, 0}}, 0.5));

@@ -27,19 +27,27 @@ TIMEOUT = 60  # seconds; what takes so long hangs
 
 
 class Server:
-    """Answers with one page after the other, and then with the last one for ever."""
+    """Answers with one page after the other, and then with the last one for ever. A page may be a threading.Event, which
+    is waited for before the next one is sent."""
 
-    def __init__(self, *pages, port=0, status=200):
+    def __init__(self, *pages, port=0):
         left = list(pages)
+        self.answered = threading.Semaphore(0)
+        server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                found = self.path == "/metrics" and status == 200
+                found = self.path == "/metrics"
                 page = (left.pop(0) if len(left) > 1 else left[0]) if found else b""
-                self.send_response(200 if found else 404 if status == 200 else status)
+                if isinstance(page, threading.Event):
+                    page.wait(TIMEOUT)
+                    page = left.pop(0)
+                self.send_response(200 if found else 404)
                 self.send_header("Content-Length", str(len(page)))
                 self.end_headers()
                 self.wfile.write(page)
+                self.wfile.flush()
+                server.answered.release()
 
             def log_message(self, *_):
                 pass
@@ -164,6 +172,20 @@ class InTerminal(unittest.TestCase):
             self.assertNotIn("No answer", screen)
             terminal.press("p")
             terminal.wait_for("No answer")
+
+    def test_an_answer_that_comes_after_p_changes_nothing(self):
+        gate = threading.Event()
+        with Server(BEFORE, gate, AFTER, AFTER) as server, Terminal(80, 24, server.address, "--interval", "0.1") as terminal:
+            terminal.wait_for("25 dead")
+            terminal.press("p")
+            terminal.wait_for("PAUSED")
+            gate.set()
+            for _ in range(2):
+                server.answered.acquire(timeout=TIMEOUT)
+            terminal.press("Tab")
+            self.assertIn("25 dead", terminal.wait_for("> RECEIVER"))
+            terminal.press("p")
+            terminal.wait_for("39 dead")
 
     def test_arrows_choose_a_table_and_scroll_in_it(self):
         with Server(BEFORE) as server, Terminal(80, 16, server.address, "--interval", "3600") as terminal:
