@@ -70,6 +70,7 @@ class Busbar(ConanFile):
             self.requires("tomlplusplus/3.3.0")
         if self.options.with_tools:
             self.requires("cli11/2.1.2")
+            self.requires("ncurses/6.4")
             self.requires("nlohmann_json/3.11.2")
 
     def validate(self):
