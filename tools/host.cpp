@@ -12,11 +12,9 @@ namespace {
 using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-/// How long a message waits for a route that has publishers wait.
-constexpr auto room_patience = 1s;
-
-/// How often a publish that waits for the log looks whether it is to stop.
-constexpr auto glance = 100ms;
+/// How long a message waits for a route that has publishers wait; and how often a publish that waits for a log looks
+/// whether it is to stop. Not more often: each look counts as an overload, and passes the rate limiter.
+constexpr auto patience = 1s;
 
 /// Messages that are on their way to the log, at most.
 constexpr std::size_t most_in_flight = 1024;
@@ -50,8 +48,8 @@ bus::BusOptions with_warnings(bus::BusOptions options) {
 Host::Host(const bus::Config& config, bus::Metrics& metrics, Vitals& vitals)
     : config_(config), vitals_(vitals), consumers_(!config.bus.amnesia) {
   try {
-    open_logs(vitals);
-    vitals.set_busy("starting");
+    open_logs();
+    vitals_.set_busy("starting");
     for (const auto& [name, limit] : config_.rate_limits) {
       limiters_.emplace(name, std::make_shared<bus::RateLimiter>(limit));
     }
@@ -60,7 +58,7 @@ Host::Host(const bus::Config& config, bus::Metrics& metrics, Vitals& vitals)
     open_groups();
     show(metrics);
   } catch (...) {
-    vitals.forget_logs();
+    vitals_.forget_logs();
     throw;
   }
 }
@@ -70,9 +68,9 @@ Host::~Host() {
   if (router_) router_->close();
 }
 
-void Host::open_logs(Vitals& vitals) {
+void Host::open_logs() {
   for (const auto& [name, log] : config_.logs) {
-    vitals.set_busy("opening log " + name);
+    vitals_.set_busy("opening log " + name);
     bus::LogOptions options = log.options;
     options.on_loss = [label = "log " + name](const bus::LogLoss& loss) {
       remark(label + ": missing from " + loss.segment + ": " + counted(loss.records, "record") + ", " + loss.reason);
@@ -81,7 +79,7 @@ void Host::open_logs(Vitals& vitals) {
     if (!opened) throw_error("cannot open log " + name + " in", log.directory.string(), opened.error());
     const bus::Log& open = logs_.emplace(name, std::move(*opened)).first->second;
     if (open.read_only()) remark("log " + name + " takes nothing before a loss is accepted; see `busbar log repair`");
-    vitals.watch(name, open);
+    vitals_.watch(name, open);
   }
 }
 
@@ -132,13 +130,11 @@ void Host::show(bus::Metrics& metrics) {
 
 void Host::publish(const bus::Message& message, const Interrupt& interrupt) {
   if (!topics_) {
-    const auto outcome = sender_.publish_until(message, steady_clock::now() + room_patience);
+    const auto outcome = sender_.publish_until(message, steady_clock::now() + patience);
     if (!outcome) refuse(outcome.error());
     return;
   }
   for (;;) {
-    const bool is_durable = topics_->row(message.topic) != nullptr;
-    const auto patience = is_durable ? std::chrono::nanoseconds(glance) : room_patience;
     auto receipt = topics_->submit_until(message, steady_clock::now() + patience);
     if (receipt) {
       in_flight_.push_back(std::move(*receipt));

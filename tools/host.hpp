@@ -68,8 +68,8 @@ class Host {
 
   /// Publishes a message, into its log too if its topic is durable. What is refused is counted, and told the first time
   /// for each reason.
-  /// Blocks: while its log has no room for it, until there is a request to stop; and up to a second while a route that
-  /// has publishers wait has none.
+  /// Blocks: while its log has no room for it, until a second after a request to stop; and up to a second while a route
+  /// that has publishers wait has none.
   void publish(const bus::Message& message, const Interrupt& interrupt);
 
   /// Waits until what was published is in the logs.
@@ -84,7 +84,7 @@ class Host {
  private:
   using Deadline = std::chrono::steady_clock::time_point;
 
-  void open_logs(Vitals& vitals);
+  void open_logs();
   void make_routes();
   void open_groups();
   void show(bus::Metrics& metrics);
