@@ -32,11 +32,13 @@ class Server:
 
     def __init__(self, *pages, port=0):
         left = list(pages)
+        self.asked = threading.Semaphore(0)
         self.answered = threading.Semaphore(0)
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
+                server.asked.release()
                 found = self.path == "/metrics"
                 page = (left.pop(0) if len(left) > 1 else left[0]) if found else b""
                 if isinstance(page, threading.Event):
@@ -177,11 +179,13 @@ class InTerminal(unittest.TestCase):
         gate = threading.Event()
         with Server(BEFORE, gate, AFTER, AFTER) as server, Terminal(80, 24, server.address, "--interval", "0.1") as terminal:
             terminal.wait_for("25 dead")
+            for _ in range(2):
+                self.assertTrue(server.asked.acquire(timeout=TIMEOUT))
             terminal.press("p")
             terminal.wait_for("PAUSED")
             gate.set()
             for _ in range(2):
-                server.answered.acquire(timeout=TIMEOUT)
+                self.assertTrue(server.answered.acquire(timeout=TIMEOUT))
             terminal.press("Tab")
             self.assertIn("25 dead", terminal.wait_for("> RECEIVER"))
             terminal.press("p")
