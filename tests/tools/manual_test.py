@@ -20,7 +20,8 @@ TIMEOUT = 60  # seconds; a run that takes so long hangs
 
 
 def run(*arguments, **options):
-    return subprocess.run([*map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, **options)
+    nothing = subprocess.DEVNULL
+    return subprocess.run([*map(str, arguments)], stdin=nothing, capture_output=True, timeout=TIMEOUT, **options)
 
 
 def busbar(*arguments, status=0):
@@ -80,7 +81,8 @@ class ManualTest(unittest.TestCase):
         for command in self.each():
             if node_of(command)["commands"] and command:
                 continue  # those below it do
-            self.assertRegex(" ".join(help_of(command).split()), "Exit status: 0; .*2 for wrong usage.*1 for any other failure")
+            said = " ".join(help_of(command).split())
+            self.assertRegex(said, "Exit status: 0; .*2 for wrong usage.*1 for any other failure")
 
     def test_each_command_that_prints_something_has_json(self):
         for command in self.each():

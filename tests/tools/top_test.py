@@ -27,8 +27,8 @@ TIMEOUT = 60  # seconds; what takes so long hangs
 
 
 class Server:
-    """Answers with one page after the other, and then with the last one for ever. A page may be a threading.Event, which
-    is waited for before the next one is sent."""
+    """Answers with one page after the other, and then with the last one for ever. A page may be a threading.Event,
+    which is waited for before the next one is sent."""
 
     def __init__(self, *pages, port=0):
         left = list(pages)
@@ -86,7 +86,8 @@ class Terminal:
     def tmux(self, *arguments):
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         environment.pop("TMUX", None)
-        result = subprocess.run(["tmux", "-S", self.socket, *arguments], capture_output=True, timeout=TIMEOUT, env=environment)
+        command = ["tmux", "-S", self.socket, *arguments]
+        result = subprocess.run(command, capture_output=True, timeout=TIMEOUT, env=environment)
         assert result.returncode == 0, result.stderr
         return result.stdout.decode()
 
@@ -124,7 +125,8 @@ class Terminal:
 
 
 def run(*arguments):
-    return subprocess.run([BUSBAR, "top", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
+    command = [BUSBAR, "top", *map(str, arguments)]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT)
 
 
 def free_port():
@@ -149,7 +151,8 @@ class InTerminal(unittest.TestCase):
         self.check_screen(80, 24, ["ROUTE 1-10/14"])
 
     def test_all_rows_are_there_at_200x60(self):
-        self.check_screen(200, 60, ["ev.user/s", "[####################]", *(f"agents/session-{i} " for i in range(12))])
+        rows = [f"agents/session-{i} " for i in range(12)]
+        self.check_screen(200, 60, ["ev.user/s", "[####################]", *rows])
 
     def test_it_follows_the_size_of_the_terminal(self):
         with Server(BEFORE) as server, Terminal(80, 24, server.address, "--interval", "3600") as terminal:
@@ -177,7 +180,8 @@ class InTerminal(unittest.TestCase):
 
     def test_an_answer_that_comes_after_p_changes_nothing(self):
         gate = threading.Event()
-        with Server(BEFORE, gate, AFTER, AFTER) as server, Terminal(80, 24, server.address, "--interval", "0.1") as terminal:
+        server = Server(BEFORE, gate, AFTER, AFTER)
+        with server, Terminal(80, 24, server.address, "--interval", "0.1") as terminal:
             terminal.wait_for("25 dead")
             for _ in range(2):
                 self.assertTrue(server.asked.acquire(timeout=TIMEOUT))
