@@ -45,7 +45,7 @@ bool is_sound(const LogOptions& options) noexcept {
          options.clock != nullptr && options.max_loss_share >= 0 && options.max_loss_share <= 1 &&
          (!options.dedup ||
           (options.dedup->id_age >= std::chrono::nanoseconds(0) && options.dedup->id_age <= longest)) &&
-         (!options.disk_bytes || *options.disk_bytes >= options.segment_bytes) && 
+         (!options.disk_bytes || *options.disk_bytes >= options.segment_bytes) &&
          options.spare_segments <= limits::max_spare_segments;
 }
 

@@ -40,7 +40,7 @@ enum class errc : int {
   overloaded = 20,         ///< more is waiting to be written than may
   log_foreign = 21,        ///< a segment in the directory belongs to another log
   timed_out = 22,          ///< the deadline passed; what was begun may be done yet
-  topic_durable = 23,      ///< only the DurableTopics bound to the router publish on the topic; nothing was published
+  topic_durable = 23,      ///< only the DurableTopics bound to the router publish on it; nothing was published
   producer_fenced = 24,    ///< a later epoch of the producer has come; nothing was taken
   sequence_gap = 25,       ///< the producer's sequence before has not come; nothing was taken
   batch_mixed = 26,        ///< the log has a part of the batch already; nothing was taken

@@ -280,8 +280,8 @@ class BUSBAR_EXPORT RouteSender {
 };
 
 /// Reads one route. Destroying it ends the route; what is in it then is gone.
-/// Threads: one at a time; `stats`, `backlogs`, `set_weights` and `detached` from any. Lifetime: may outlive the router, then reads
-/// what is left.
+/// Threads: one at a time; `stats`, `backlogs`, `set_weights` and `detached` from any. Lifetime: may outlive the
+/// router, then reads what is left.
 class BUSBAR_EXPORT RouteReceiver {
  public:
   /// A receiver of no route: every receive returns closed.
