@@ -5,13 +5,14 @@ namespace busbar {
 namespace {
 
 constexpr const char* statuses =
-    "Exit status: 0; 2 for wrong usage; 1 for a configuration with errors and any other failure.";
+    "Exit status: 0; 2 for wrong usage; 1 for a configuration with errors, and for any other failure.";
 
 }  // namespace
 
 ConfigCommands::ConfigCommands(CLI::App& parent)
     : app_(*parent.add_subcommand("config", "What a host is made of, as a file and the environment say it")) {
   app_.require_subcommand(1);
+  app_.footer("Example: what is wrong with a file, before a host is started with it:\n  busbar config check host.toml");
   check_ = &add("check", "Say everything that is wrong with a configuration");
   show_ = &add("show", "Print every value of a configuration, and where it is from");
   check_->get_option("FILE")->required();
@@ -26,8 +27,12 @@ ConfigCommands::ConfigCommands(CLI::App& parent)
                             "Without a file the defaults and the environment are shown. The output is a configuration\n"
                             "itself, in which a comment at each value says where it is from.\n\n") +
                 statuses);
-  app_.add_subcommand("reference", "Print what may stand in a configuration, as Markdown")
-      ->footer("Example:\n  busbar config reference > docs/configuration.md\n\nExit status: 0; 1 for any failure.");
+  CLI::App& reference = *app_.add_subcommand("reference", "Print what may stand in a configuration, as Markdown");
+  reference.add_flag("--json", options_.json, "Print every key as a JSON object");
+  reference.footer(
+      "Example:\n"
+      "  busbar config reference > docs/configuration.md\n\n"
+      "Exit status: 0; 2 for wrong usage; 1 for any other failure.");
 }
 
 CLI::App& ConfigCommands::add(const char* name, const char* what) {
@@ -41,7 +46,7 @@ Exit ConfigCommands::run() const {
   const bus::Environment environment = bus::process_environment();
   if (check_->parsed()) return check_config(options_, environment);
   if (show_->parsed()) return show_config(options_, environment);
-  return print_config_reference();
+  return print_config_reference(options_.json);
 }
 
 }  // namespace busbar

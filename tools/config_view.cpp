@@ -97,7 +97,21 @@ Exit show_config(const ConfigViewOptions& options, const bus::Environment& envir
   return success;
 }
 
-Exit print_config_reference() {
+Exit print_config_reference(bool json) {
+  if (json) {
+    auto list = ordered_json::array();
+    for (const bus::ConfigKey& key : bus::config_keys()) {
+      list.push_back({{"section", key.section},
+                      {"key", key.name},
+                      {"default", key.standard},
+                      {"allowed", key.allowed},
+                      {"variable", key.variable},
+                      {"live", key.live},
+                      {"help", key.help}});
+    }
+    print_json(list);
+    return success;
+  }
   print(bus::config_reference());
   flush();
   return success;

@@ -25,6 +25,6 @@ Exit check_config(const ConfigViewOptions& options, const bus::Environment& envi
 Exit show_config(const ConfigViewOptions& options, const bus::Environment& environment);
 
 /// Prints docs/configuration.md.
-Exit print_config_reference();
+Exit print_config_reference(bool json);
 
 }  // namespace busbar

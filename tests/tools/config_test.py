@@ -98,6 +98,9 @@ class ConfigTest(unittest.TestCase):
 
     def test_the_reference_is_printed(self):
         self.assertIn("# Configuration\n", self.succeed("reference"))
+        keys = {(key["section"], key["key"]): key for key in json.loads(self.succeed("reference", "--json"))}
+        self.assertEqual(keys["bus", "capacity"]["variable"], "BUSBAR_CAPACITY")
+        self.assertEqual(keys["bus", "capacity"]["default"], "256")
 
     def test_wrong_usage(self):
         for arguments in [[], ["check"], ["check", EXAMPLE, "more"], ["other"]]:
