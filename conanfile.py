@@ -118,5 +118,5 @@ class Busbar(ConanFile):
                 component.system_libs = ["pthread"]
                 component.builddirs = [os.path.join("lib", "cmake", "busbar")]
         if self.options.with_tools:
-            self.cpp_info.components["_tools"].requires = [*self._components, "cli11::cli11",
+            self.cpp_info.components["_tools"].requires = [*self._components, "cli11::cli11", "ncurses::ncurses",
                                                            "nlohmann_json::nlohmann_json"]

@@ -183,15 +183,24 @@ error_code Groups::finish_through(const GroupOptions& options, std::uint64_t off
 
 void Groups::add_to(std::string_view group, bool dead, GroupStats& stats) const noexcept {
   const std::lock_guard lock(mutex_);
+  const auto is_of_group = [&](const QueueSpec& spec) {
+    std::string_view name = spec.group;
+    if (has_dead_letters(spec)) name.remove_prefix(dead_prefix.size());
+    return name == group;
+  };
   for (const auto& [id, queue] : live_) {
-    std::string_view name = queue->spec().group;
+    if (!is_of_group(queue->spec())) continue;
     const bool is_dead = has_dead_letters(queue->spec());
-    if (is_dead) name.remove_prefix(dead_prefix.size());
-    if (name != group) continue;
     if (is_dead == dead) queue->add_to(stats);
     if (is_dead) stats.dead_letters += queue->letters();
   }
-  const std::uint64_t end = log_ != nullptr ? log_->segments().committed() : 0;
+  if (log_ == nullptr) return;
+  for (const auto& [id, queue] : state_.queues) {
+    if (live_.contains(id) || !is_of_group(queue.spec) || has_dead_letters(queue.spec) != dead) continue;
+    stats.floor = std::min(stats.floor, owed_from(queue).value_or(stats.floor));
+    stats.next = std::max(stats.next, queue.next);
+  }
+  const std::uint64_t end = log_->segments().committed();
   stats.lag = end - std::min(end, stats.floor);
 }
 
@@ -202,11 +211,18 @@ std::vector<std::vector<std::byte>> Groups::snapshot(std::vector<std::vector<std
   return encode_snapshot(state, snapshot_frame_bytes, std::move(others));
 }
 
+/// By a queue that nobody has open. Returns: nothing if it owes nothing, and never will by itself.
+std::optional<std::uint64_t> Groups::owed_from(const QueueState& queue) const noexcept {
+  const auto open = queue.open.lower_bound(log_->segments().first_offset());
+  if (open != queue.open.end()) return open->first;
+  if (has_dead_letters(queue.spec)) return std::nullopt;
+  return queue.next;
+}
+
 std::optional<std::uint64_t> Groups::owed_from() const noexcept {
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr) return 0;  // it is ending: nobody can say any more
   std::optional<std::uint64_t> from;
-  const std::uint64_t first = log_->segments().first_offset();
   const auto note = [&](std::uint64_t floor, const QueueState& queue) {
     if (queue.lag_bytes != 0) floor = std::max(floor, log_->segments().offset_within(queue.lag_bytes));
     from = std::min(from.value_or(floor), floor);
@@ -214,10 +230,8 @@ std::optional<std::uint64_t> Groups::owed_from() const noexcept {
   for (const auto& [id, queue] : state_.queues) {
     if (const auto live = live_.find(id); live != live_.end()) {
       note(live->second->floor(), queue);
-    } else if (const auto open = queue.open.lower_bound(first); open != queue.open.end()) {
-      note(open->first, queue);
-    } else if (!has_dead_letters(queue.spec)) {
-      note(queue.next, queue);
+    } else if (const auto owed = owed_from(queue)) {
+      note(*owed, queue);
     }
   }
   return from;
@@ -379,7 +393,7 @@ GroupStats Group::stats() const noexcept {
   GroupStats stats;
   stats.floor = ~std::uint64_t{0};
   open_->groups->add_to(open_->options.name, open_->is_dead, stats);
-  if (stats.next == 0) stats.floor = 0;  // nobody reads
+  if (stats.floor == ~std::uint64_t{0}) stats.floor = 0;  // there is nobody to read
   return stats;
 }
 

@@ -68,7 +68,7 @@ class Groups {
   result<std::shared_ptr<QueueCore>> open_dead_locked(const GroupOptions& options);
   result<std::shared_ptr<QueueCore>> open_locked(Wanted wanted, const GroupOptions& options,
                                                  std::shared_ptr<QueueCore> dead);
-  std::uint64_t held_from(std::uint64_t floor, std::uint64_t lag_bytes) const;
+  std::optional<std::uint64_t> owed_from(const QueueState& queue) const noexcept;
 
   mutable std::mutex mutex_;
   LogCore* log_;  // null when it is closed

@@ -88,7 +88,7 @@ std::int64_t QueueCore::wall_ns() const noexcept { return in_ns(log_->clock().wa
 void QueueCore::close() noexcept {
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr) return;
-  if (use_noted_) {
+  if (use_item_ != 0) {
     // What is out on lease counts as tried, as nobody can say what becomes of it.
     table_.for_each([&](const Owed& owed) {
       if (owed.attempts == 0) return;
@@ -112,7 +112,9 @@ void QueueCore::close() noexcept {
 
 std::uint16_t QueueCore::join(const MemberOptions& options) {
   const std::lock_guard lock(mutex_);
-  return table_.join({.messages = options.in_flight_messages, .bytes = options.in_flight_bytes});
+  const std::uint16_t member = table_.join({.messages = options.in_flight_messages, .bytes = options.in_flight_bytes});
+  if (log_ != nullptr) (void)note_use();  // so that it is durable, as a rule, when it has to be
+  return member;
 }
 
 void QueueCore::leave(std::uint16_t member) noexcept {
@@ -273,8 +275,18 @@ error_code QueueCore::take_one(LeaseTable::Take took, const LeaseTable::Taken& t
   return {};
 }
 
-/// Says in the log which of them are not the first attempt, or may not be; and once, that there will be leases. What is
-/// on its way already, as there was no room for it on the disk, is not said again.
+/// Says in the log, once, that there will be leases.
+error_code QueueCore::note_use() noexcept {
+  if (use_noted_ || use_item_ != 0) return {};
+  const auto number = log_->post_items([&](GroupItems& items) { items.used(state_.spec.id, true); });
+  if (!number) return number.error();
+  use_item_ = *number;
+  state_.in_use = true;
+  return {};
+}
+
+/// Says in the log which of them are not the first attempt, or may not be. What is on its way already, as there was no
+/// room for it on the disk, is not said again.
 error_code QueueCore::note_attempts(Batch& batch) {
   const auto note = [&](std::uint64_t& item, auto&& add) {
     if (item == 0) {
@@ -286,9 +298,8 @@ error_code QueueCore::note_attempts(Batch& batch) {
     return error_code();
   };
   if (!batch.taken.empty() && !use_noted_) {
-    const error_code error = note(use_item_, [&](GroupItems& items) { items.used(state_.spec.id, true); });
-    if (error) return error;
-    state_.in_use = true;
+    if (const error_code error = note_use()) return error;
+    batch.items = use_item_;
   }
   for (const LeaseTable::Taken& taken : batch.taken) {
     if (taken.attempt == 1 && taken.lease.offset >= may_have_been_out_) continue;

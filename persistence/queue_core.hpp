@@ -179,6 +179,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   error_code lease(std::uint16_t member, std::size_t most, Batch& batch, Waited& waited) noexcept;
   error_code take(std::uint16_t member, std::size_t most, std::int64_t now_ns, Batch& batch);
   error_code take_one(LeaseTable::Take took, const LeaseTable::Taken& taken, Batch& batch);
+  error_code note_use() noexcept;
   error_code note_attempts(Batch& batch);
   LeaseBatch hand_out(Batch& batch);
   void give_back(Batch& batch) noexcept;

@@ -75,6 +75,7 @@ ManualCommands::ManualCommands(CLI::App& root)
   man_.footer(
       "Example: read a page, and keep it where man finds it:\n"
       "  busbar man log append | man -l -\n"
+      "  mkdir -p ~/.local/share/man/man1\n"
       "  busbar man log append > ~/.local/share/man/man1/busbar-log-append.1\n\n"
       "A page says what --help says.\n\n"
       "Exit status: 0; 2 for wrong usage, as of a command that is not there; 1 for any other failure.");

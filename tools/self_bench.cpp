@@ -34,7 +34,7 @@ constexpr std::size_t large = 512;
 constexpr std::uint64_t ring = 1024;  // events that a bus retains
 constexpr std::uint64_t segment_bytes = std::uint64_t{16} << 20;
 
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && defined(NDEBUG)
 constexpr bool is_optimised = true;
 #else
 constexpr bool is_optimised = false;

@@ -51,6 +51,26 @@ TEST_F(Groups, give_each_message_once_and_remember_what_was_acked) {
   EXPECT_EQ(group->stats().floor, log->next_offset());
 }
 
+TEST_F(Groups, are_behind_though_nobody_reads) {
+  open();
+  for (const char* text : {"a", "b", "c"}) append(text);
+  {
+    const Group alone = Group::open(*log, workers).value();
+    EXPECT_EQ(alone.stats().lag, 3U);
+    EXPECT_EQ(alone.stats().floor, 0U);
+  }
+  join(workers);
+  auto leases = receive(2);
+  EXPECT_EQ(leases[0].ack(), LeaseOutcome::done);
+  leases.clear();
+  ASSERT_FALSE(group->sync());
+  open();
+  const Group again = Group::open(*log, workers).value();
+  EXPECT_EQ(again.stats().floor, 1U);
+  EXPECT_EQ(again.stats().lag, 2U);
+  EXPECT_EQ(Group::open(*log, {.name = "all", .mode = GroupMode::broadcast}).value().stats().lag, 0U);
+}
+
 TEST_F(Groups, ack_many_at_once) {
   open();
   join(workers);

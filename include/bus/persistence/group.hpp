@@ -246,7 +246,7 @@ class BUSBAR_EXPORT Member {
 struct GroupStats {
   std::uint64_t floor = 0;  ///< the lowest offset that is not finished
   std::uint64_t next = 0;  ///< the offset that is read next
-  std::uint64_t lag = 0;  ///< offsets from `floor` on that are committed; 0 if nobody reads, or the log is closed
+  std::uint64_t lag = 0;  ///< offsets from `floor` on that are committed; 0 if the log is closed
   std::uint64_t ready = 0;
   std::uint64_t leased = 0;
   std::uint64_t delayed = 0;
