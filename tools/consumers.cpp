@@ -10,6 +10,7 @@
 #include <exception>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace busbar {
 namespace {
@@ -26,6 +27,11 @@ constexpr std::size_t batch_size = 64;
 
 std::string in_quotes(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// What has an outcome already is not concerned.
+void give_back(std::vector<bus::Lease>& leases) {
+  for (bus::Lease& lease : leases) static_cast<void>(lease.release());
 }
 
 /// Waits. Returns: false, once it is stopped.
@@ -55,9 +61,17 @@ class Consumers::Work {
     finish(stop);
   }
 
-  void take(const bus::RecordView& record, const std::stop_token& stop) {
+  /// Returns: whether it is done with it.
+  bool take(const bus::RecordView& record, const std::stop_token& stop) {
     if (prints()) put(line(0, record.topic(), record.principal(), record.text()));
     finish(stop);
+    return !failed_;
+  }
+
+  /// An outcome that does not count is told once.
+  void note(bus::LeaseOutcome outcome) {
+    if (outcome == bus::LeaseOutcome::done || std::exchange(told_outcome_, true)) return;
+    remark(std::string(kind_) + " " + name_ + ": an ack came to nothing: " + std::string(to_string(outcome)));
   }
 
  private:
@@ -81,7 +95,7 @@ class Consumers::Work {
     return text + ",\"payload\":" + (json_fault(payload) ? in_quotes(payload) : std::string(payload)) + "}\n";
   }
 
-  /// Who cannot print goes on counting.
+  /// A receiver or a route that cannot be printed is counted; a group ends.
   void put(const std::string& text) try { print(text); } catch (const std::exception& error) {
     failed_ = true;
     remark(std::string(kind_) + " " + name_ + ": " + error.what());
@@ -92,6 +106,7 @@ class Consumers::Work {
   const bus::ConsumerConfig how_;
   const bool prints_payloads_;
   bool failed_ = false;
+  bool told_outcome_ = false;
 };
 
 Consumers::~Consumers() { stop(); }
@@ -139,12 +154,9 @@ void Consumers::read(bus::Group& group, const std::string& name, bus::GroupMode 
         continue;
       }
       for (bus::Lease& lease : got->leases) {
-        if (stop.stop_requested()) {
-          lease.release();
-          continue;
-        }
-        work.take(lease.record(), stop);
-        lease.ack();
+        if (stop.stop_requested()) return give_back(got->leases);
+        if (!work.take(lease.record(), stop)) return give_back(got->leases);  // to who can print
+        work.note(lease.ack());
       }
     }
   });

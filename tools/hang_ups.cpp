@@ -30,6 +30,9 @@ HangUps::HangUps() : signals_(hang_up()), signal_(signalfd(-1, &signals_, SFD_CL
 }
 
 HangUps::~HangUps() {
+  // One that nobody has answered must not end the process now.
+  for (signalfd_siginfo one; read(signal_, &one, sizeof one) > 0;) {
+  }
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
   close(signal_);
 }

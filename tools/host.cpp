@@ -134,35 +134,42 @@ void Host::publish(const bus::Message& message, const Interrupt& interrupt) {
     if (!outcome) refuse(outcome.error());
     return;
   }
-  for (;;) {
+  for (bool waited = false;;) {
     auto receipt = topics_->submit_until(message, steady_clock::now() + patience);
+    const bool was_admitted = waited;  // by the limiter, which is asked again each time
     if (receipt) {
       in_flight_.push_back(std::move(*receipt));
     } else if (receipt.error() == bus::errc::timed_out && !interrupt.requested()) {
-      continue;  // it was not taken, and the log has no room yet
+      waited = true;  // it was not taken, and the log has no room yet
+      continue;
+    } else if (receipt.error() == bus::errc::rate_limited && was_admitted &&
+               !interrupt.wait_until(steady_clock::now() + patience)) {
+      continue;
     } else {
       refuse(receipt.error());
     }
     break;
   }
-  while (!in_flight_.empty() && (in_flight_.size() > most_in_flight || in_flight_.front().ready())) {
-    settle_front(nullptr);
+  while (in_flight_.size() > most_in_flight || (!in_flight_.empty() && in_flight_.front().ready())) {
+    if (!settle_front(steady_clock::now() + patience) && interrupt.requested()) return;
   }
 }
 
-void Host::settle() {
-  while (!in_flight_.empty()) settle_front(nullptr);
+void Host::settle(const Interrupt& interrupt) {
+  while (!in_flight_.empty() && !interrupt.requested()) settle_front(steady_clock::now() + patience);
 }
 
-void Host::settle_front(const Deadline* deadline) {
-  const bus::PendingPublishReceipt oldest = std::move(in_flight_.front());
+/// Returns: false if it is still on its way by then.
+bool Host::settle_front(Deadline deadline) {
+  const auto receipt = in_flight_.front().wait_until(deadline);
+  if (!receipt && receipt.error() == bus::errc::timed_out) return false;
   in_flight_.pop_front();
-  const auto receipt = deadline != nullptr ? oldest.wait_until(*deadline) : oldest.wait();
   if (!receipt) {
     refuse(receipt.error());
   } else if (!receipt->delivery()) {
-    refuse(receipt->delivery().error());
+    ++undelivered_;
   }
+  return true;
 }
 
 void Host::refuse(const bus::error_code& why) {
@@ -185,7 +192,11 @@ HostReport Host::drain() {
   vitals_.set_busy("draining");
   const Deadline deadline = steady_clock::now() + config_.serve.drain;
   HostReport report;
-  while (!in_flight_.empty()) settle_front(&deadline);
+  while (!in_flight_.empty() && settle_front(deadline)) {
+  }
+  report.unsettled = in_flight_.size();
+  report.undelivered = undelivered_;
+  in_flight_.clear();
   const bool is_committed = !topics_ || !topics_->close_until(deadline);
   static_cast<void>(hub_->send(bus::Shutdown{}));
   router_->close();

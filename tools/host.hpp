@@ -45,6 +45,9 @@ struct HostReport {
   };
   std::uint64_t published = 0;  ///< events on the bus, the host's own among them
   std::map<std::string, std::uint64_t> refused = {};  ///< messages that were not published, by why
+  std::uint64_t unsettled =
+      0;  ///< messages that were handed to their log, which had not committed them by the deadline
+  std::uint64_t undelivered = 0;  ///< messages that are in their log, and the router did not take
   bool complete = false;  ///< everything was committed, and everyone who reads had read everything by the deadline
   std::vector<bus::ReceiverStats> receivers = {};
   std::vector<bus::RouteStats> routes = {};
@@ -72,8 +75,8 @@ class Host {
   /// that has publishers wait has none.
   void publish(const bus::Message& message, const Interrupt& interrupt);
 
-  /// Waits until what was published is in the logs.
-  void settle();
+  /// Waits until what was published is in the logs, or a stop is requested.
+  void settle(const Interrupt& interrupt);
 
   /// Applies what can change. If anything does, receivers are told by `bus::ConfigUpdated`.
   bus::ConfigChange reload(const bus::Config& wanted);
@@ -88,13 +91,14 @@ class Host {
   void make_routes();
   void open_groups();
   void show(bus::Metrics& metrics);
-  void settle_front(const Deadline* deadline);
+  bool settle_front(Deadline deadline);
   void refuse(const bus::error_code& why);
   void close_logs(HostReport& report);
 
   bus::Config config_;
   Vitals& vitals_;
   std::map<std::string, std::uint64_t> refused_;
+  std::uint64_t undelivered_ = 0;
   std::uint64_t reloads_ = 0;
 
   // In the order in which they need each other.

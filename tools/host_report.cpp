@@ -18,6 +18,8 @@ using nlohmann::ordered_json;
 std::string as_table(const HostReport& report, std::uint64_t skipped_lines) {
   std::string text = counted(report.published, "event") + " published";
   for (const auto& [why, count] : report.refused) text += ", " + with_separators(count) + " refused (" + why + ")";
+  if (report.unsettled != 0) text += ", " + with_separators(report.unsettled) + " not committed by the deadline";
+  if (report.undelivered != 0) text += ", " + with_separators(report.undelivered) + " in a log and not delivered";
   if (skipped_lines != 0) text += ", " + counted(skipped_lines, "line") + " skipped";
   text += report.complete ? "; drained\n\n" : "; not all was read or committed by the deadline\n\n";
 
@@ -82,6 +84,8 @@ std::string as_json(const HostReport& report, std::uint64_t skipped_lines) {
   const ordered_json drained{{"published", report.published},
                              {"skipped_lines", skipped_lines},
                              {"refused", report.refused},
+                             {"unsettled", report.unsettled},
+                             {"undelivered", report.undelivered},
                              {"complete", report.complete},
                              {"receivers", receivers},
                              {"routes", routes},

@@ -41,7 +41,8 @@ std::unique_ptr<HttpServer> serve_metrics(const bus::MetricsConfig& config, cons
                                           const Vitals& vitals) {
   if (!config.listen_port) return nullptr;
   HttpServer::Pages pages;
-  pages["/metrics"] = [&metrics] {
+  pages["/metrics"] = [&metrics, &vitals] {
+    if (!vitals.is_open()) return vitals.readiness();  // an empty page would look like a host with nothing in it
     return HttpPage{.type = std::string(bus::Metrics::content_type), .body = metrics.render()};
   };
   pages["/healthz"] = [&vitals] { return vitals.health(); };
@@ -87,7 +88,7 @@ class Source {
 std::uint64_t publish_all(Source& source, std::size_t max_payload_bytes, Host& host, const Interrupt& interrupt) {
   EventReader events(source.lines(interrupt, EventReader::max_line_bytes(max_payload_bytes)), max_payload_bytes,
                      remark);
-  while (const auto message = events.next([&host] { host.settle(); })) host.publish(*message, interrupt);
+  while (const auto message = events.next([&] { host.settle(interrupt); })) host.publish(*message, interrupt);
   events.finish();
   return events.skipped();
 }
@@ -107,7 +108,8 @@ Exit status_of(const HostReport& report, std::uint64_t skipped_lines) {
   const auto failed = [](const HostReport::Log& log) { return !log.fault.empty(); };
   const auto lost = [](const HostReport::Log& log) { return log.lost_records != 0; };
   if (std::ranges::any_of(report.logs, failed)) return failure;
-  const bool is_whole = report.complete && report.refused.empty() && skipped_lines == 0;
+  const bool is_whole = report.complete && report.refused.empty() && report.unsettled == 0 && report.undelivered == 0 &&
+                        skipped_lines == 0;
   return is_whole && std::ranges::none_of(report.logs, lost) ? success : incomplete;
 }
 

@@ -5,6 +5,7 @@
 
 #include <bus/persistence/log.hpp>
 
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <string>
@@ -20,7 +21,12 @@ class Vitals {
     const std::lock_guard lock(mutex_);
     busy_ = std::move(with);
   }
-  void set_ready() { set_busy({}); }
+  void set_ready() {
+    set_busy({});
+    is_open_ = true;
+  }
+  /// Whether it has ever been ready.
+  bool is_open() const noexcept { return is_open_; }
 
   /// Lifetime: until it is forgotten; meanwhile it must not be moved.
   void watch(const std::string& name, const bus::Log& log) {
@@ -52,6 +58,7 @@ class Vitals {
   mutable std::mutex mutex_;
   std::string busy_ = "starting";
   std::map<std::string, const bus::Log*> logs_;
+  std::atomic<bool> is_open_{false};
 };
 
 }  // namespace busbar

@@ -769,7 +769,8 @@ Config throughput_model(Config model) {
 }
 
 Config make_model(Profile profile) {
-  Config model{.profile = profile};
+  Config model;
+  model.profile = profile;
   model.rate_limits[""];
   model.receivers[""];
   model.routes[""];

@@ -134,7 +134,7 @@ class Loader {
                             .allowed = "TOML"}});
     }
     const toml::table& root = parsed.table();
-    config_ = Config{.profile = Profile::standard};
+    config_ = Config();  // with the standard profile
     read_keys(Part::head, "", root);
     read_variables(Part::head);
     model_ = &model(config_.profile);
