@@ -82,6 +82,11 @@ void come_to(QueueState& queue, std::uint64_t next) noexcept {
   erase_between(queue.ahead, 0, next);
 }
 
+std::uint64_t first_not_done(const QueueState& queue) noexcept {
+  const auto& done = queue.done.ranges();
+  return done.empty() || done.begin()->first > queue.next ? queue.next : done.begin()->second;
+}
+
 void go_back(QueueState& queue, const std::map<std::uint64_t, std::uint64_t>& not_taken) {
   const std::uint64_t next = not_taken.begin()->first;
   std::uint64_t done_from = next;

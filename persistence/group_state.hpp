@@ -86,6 +86,9 @@ bool has_dead_letters(const QueueSpec& spec) noexcept;
 /// All in front of `next` is finished that is not open.
 void come_to(QueueState& queue, std::uint64_t next) noexcept;
 
+/// The first offset at or behind `next` that is not done.
+std::uint64_t first_not_done(const QueueState& queue) noexcept;
+
 /// Takes back that it has come past the first of `not_taken`, begin and end of ranges in front of `next` that do not
 /// hold what is open: of what is behind, it says which is done. Errors: throws std::bad_alloc.
 void go_back(QueueState& queue, const std::map<std::uint64_t, std::uint64_t>& not_taken);

@@ -216,7 +216,7 @@ std::optional<std::uint64_t> Groups::owed_from(const QueueState& queue) const no
   const auto open = queue.open.lower_bound(log_->segments().first_offset());
   if (open != queue.open.end()) return open->first;
   if (has_dead_letters(queue.spec)) return std::nullopt;
-  return queue.next;
+  return first_not_done(queue);
 }
 
 std::optional<std::uint64_t> Groups::owed_from() const noexcept {

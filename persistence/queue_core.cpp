@@ -174,11 +174,11 @@ error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch
     if (const error_code error = take(member, most, now, batch)) return error;
     bury_rest();
     const std::uint64_t before = std::exchange(finished, stats_.expired + stats_.missed);
-    if (!more && finished == before) break;
+    if (batch.no_credit || (!more && finished == before)) break;
   }
   batch.missed = std::exchange(missed_untold_, 0);
-  // With no room for more, what is committed is no news.
-  if (may_read_ahead()) waited.next = reader_->offset();
+  // With no room for more, or no credit, what is committed is no news.
+  if (may_read_ahead() && !batch.no_credit) waited.next = reader_->offset();
   auto time = table_.next_time();
   if (!unburied_.empty()) time = std::min(time.value_or(plus(now, bury_again_ns)), plus(now, bury_again_ns));
   if (time) waited.until = Deadline(std::chrono::nanoseconds(*time));
@@ -226,7 +226,8 @@ error_code QueueCore::take(std::uint16_t member, std::size_t most, std::int64_t 
   LeaseTable::Taken taken;
   while (batch.taken.size() < most) {
     const LeaseTable::Take took = table_.take(member, now, taken);
-    if (took == LeaseTable::Take::nothing || took == LeaseTable::Take::no_credit) break;
+    batch.no_credit = took == LeaseTable::Take::no_credit;
+    if (took == LeaseTable::Take::nothing || batch.no_credit) break;
     if (const error_code error = take_one(took, taken, batch)) return error;
     if (took == LeaseTable::Take::dead) continue;
     // What follows it with its key goes with it.
@@ -567,7 +568,7 @@ std::uint64_t QueueCore::floor_locked() const noexcept {
     const auto letter = letters_.lower_bound(log_->segments().first_offset());
     return letter == letters_.end() ? log_->segments().committed() : *letter;
   }
-  std::uint64_t floor = state_.next;
+  std::uint64_t floor = first_not_done(state_);
   if (!state_.open.empty()) floor = std::min(floor, state_.open.begin()->first);
   if (!put_off_.empty()) floor = std::min(floor, put_off_.runs().begin()->first);
   return std::min(floor, table_.floor().value_or(floor));

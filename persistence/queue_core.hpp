@@ -142,6 +142,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     std::vector<RecordView> records;
     std::optional<std::uint64_t> items;  // to be durable before anybody gets it
     std::uint64_t missed = 0;
+    bool no_credit = false;  // the member has as much as it may
   };
 
   /// What one that finds nothing waits for.

@@ -157,6 +157,7 @@ error_code QueueCore::read_put_off(std::int64_t now, std::size_t most) {
   for (auto& [principal, front] : fronts) {
     if (front.has_room) front.first = std::max(front.first, end);
   }
+  if (fronts.empty()) late_.reset();  // it would keep its segment
   return {};
 }
 

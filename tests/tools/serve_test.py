@@ -89,6 +89,23 @@ class ServeTest(unittest.TestCase):
         lag = subprocess.run([BUSBAR, "lag", str(self.folder / "log"), "--json"], capture_output=True, check=True)
         self.assertIn('"kept"', lag.stdout.decode())
 
+    def test_what_a_group_could_not_print_is_not_acked(self):
+        self.file.write_text('[serve]\ninput = "stdin"\n' + self.durable() +
+                             '[groups.archive]\nlog = "events"\nstart = "oldest"\nconsumer = "print"\n')
+        with open("/dev/full", "w") as full:
+            process = subprocess.Popen([BUSBAR, "serve", str(self.file), "--stay"], stdin=subprocess.PIPE, stdout=full,
+                                       stderr=subprocess.PIPE, text=True)
+        for after in (process.stderr.close, process.wait, process.kill):
+            self.addCleanup(after)
+        process.stdin.write(event() * 3)
+        process.stdin.close()
+        complaint = next(line for line in process.stderr if "group archive" in line)
+        self.assertIn("cannot write to standard output", complaint)
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+        owed = subprocess.run([BUSBAR, "lag", str(self.folder / "log"), "--json"], capture_output=True, check=True)
+        self.assertIn('"behind":3', owed.stdout.decode().replace(" ", ""))
+
     def test_lines_that_are_no_events_are_told_and_skipped(self):
         host = self.host('[serve]\ninput = "stdin"\n')
         host.write("nonsense\n" + event() + '{"topic": "a..b", "payload": 1}\n')
@@ -240,6 +257,17 @@ class ServeTest(unittest.TestCase):
         host.process.send_signal(signal.SIGTERM)
         self.assertEqual(host.process.wait(TIMEOUT), -signal.SIGTERM, "the second one ends it")
 
+    def test_a_hang_up_while_it_drains_does_not_end_it(self):
+        host = self.host(METRICS + '[serve]\ninput = "stdin"\ndrain_ms = 300\n[routes.screen]\npatterns = [">"]\n'
+                         'consumer = "slow"\nconsumer_delay_ms = 3600000\n')
+        host.write(event())
+        eventually(lambda: host.metric("bus_route_delivered_total") == 1)
+        host.process.send_signal(signal.SIGTERM)
+        eventually(lambda: host.get("/readyz")[0] == 503)
+        host.process.send_signal(signal.SIGHUP)
+        status, report = host.end(None)
+        self.assertEqual((status, report["complete"]), (3, False))
+
     def test_a_log_that_is_read_only_makes_a_host_unhealthy(self):
         lines = event(payload="x" * 20000) * 100
         log = self.folder / "log"
@@ -304,8 +332,8 @@ class ServeTest(unittest.TestCase):
         page = (ROOT / "docs" / "operations.md").read_text()
         text = textwrap.dedent(page.split("```toml")[1].split("```")[0])
         host = self.host(text.replace("busbar-events", str(self.folder / "log")), BUSBAR_METRICS_LISTEN_PORT="0")
-        host.write(event())
-        eventually(lambda: host.metric("bus_log_records_total") == 1)
+        host.write((ROOT / "examples" / "data" / "agents.ndjson").read_text())
+        eventually(lambda: host.metric("bus_log_records_total") > 50)
         self.assertEqual(host.end()[0], 0)
 
     def test_the_example_of_the_help_runs(self):
