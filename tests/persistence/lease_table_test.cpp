@@ -75,7 +75,7 @@ TEST_F(Leases, may_come_late_among_those_of_others) {
   for (std::uint64_t offset = 51; offset < 100; offset += 4) add_at(offset, 1);
   finish(95);  // the last that came late
   for (std::uint64_t offset = 1; offset < 90; offset += 8) add_at(offset, 2);
-  for (const std::uint64_t offset : {0, 81, 84, 79, 2}) finish(offset);
+  for (const std::uint64_t offset : {0U, 81U, 84U, 79U, 2U}) finish(offset);
   for (std::uint64_t offset = 53; offset < 120; offset += 16) add_at(offset, 1);
   std::vector<std::uint64_t> listed;
   table.for_each([&](const Owed& owed) { listed.push_back(owed.offset); });
