@@ -245,12 +245,12 @@ Dedup::Answer Dedup::judge(Index i, const Producer& given) const noexcept {
   }
   const auto step = by_sequence_.find(Step::Key{.producer = i, .epoch = epoch, .sequence = given.sequence});
   if (step != by_sequence_.end()) return {.verdict = Verdict::under_way, .ticket = step_pool_[step->index].ticket};
-  Answer answer{.verdict = Verdict::duplicate};
-  if (producer.known && producer.epoch == epoch && given.sequence <= producer.last) {
-    const std::uint64_t back = producer.last - given.sequence;
-    if (back < history && (producer.has >> back & 1) != 0) answer.offset = producer.offsets[given.sequence % history];
-  }
-  return answer;
+  const Answer not_there{.verdict = Verdict::gap, .expected = last + 1};
+  if (!producer.known || producer.epoch != epoch || given.sequence > producer.last) return not_there;
+  const std::uint64_t back = producer.last - given.sequence;
+  if (back >= history) return {.verdict = Verdict::duplicate};
+  if ((producer.has >> back & 1) == 0) return not_there;
+  return {.verdict = Verdict::duplicate, .offset = producer.offsets[given.sequence % history]};
 }
 
 Dedup::Answer Dedup::begin_sequence(const Producer& given, std::uint64_t ticket) {

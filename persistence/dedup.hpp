@@ -77,7 +77,7 @@ class Dedup {
     duplicate,  ///< it stands in the log
     under_way,  ///< a duplicate of one that has not been committed or canceled yet
     fenced,  ///< a later epoch of the producer has come
-    gap,  ///< refused, as one in front of it has not come
+    gap,  ///< refused: it is not the next, nor is it known to be there
   };
   struct Answer {
     Verdict verdict = Verdict::fresh;
@@ -89,7 +89,8 @@ class Dedup {
   /// Judges a message, and notes it as under way if it is fresh. `ticket` is any number that is not under way.
   ///
   /// By sequence: what is under way counts as taken. A producer that is not known, and one in a higher epoch, begins at
-  /// any sequence; then each must be one more than the last. What is at or below the last is a duplicate.
+  /// any sequence; then each must be one more than the last. What is at or below the last is a duplicate if it is there,
+  /// or further back than the history.
   /// By id: a duplicate is one in the sender's window, and one under way, for however long.
   ///
   /// Cost:   O(1), amortised; allocates when there have never been as many.

@@ -42,7 +42,7 @@ enum class errc : int {
   timed_out = 22,          ///< the deadline passed; what was begun may be done yet
   topic_durable = 23,      ///< only the DurableTopics bound to the router publish on it; nothing was published
   producer_fenced = 24,    ///< a later epoch of the producer has come; nothing was taken
-  sequence_gap = 25,       ///< the producer's sequence before has not come; nothing was taken
+  sequence_gap = 25,       ///< not the producer's next sequence, nor one that is there; nothing was taken
   batch_mixed = 26,        ///< the log has a part of the batch already; nothing was taken
   outcome_forgotten = 27,  ///< the receipt was kept so long that what became of it is not known any more
 };

@@ -35,7 +35,7 @@ const char* describe(int value) noexcept {
     case errc::topic_durable: return "the topic is durable: it is published through the DurableTopics of the router";
     case errc::key_too_long: return "the key is longer than 255 bytes";
     case errc::producer_fenced: return "a later epoch of the producer has sent something";
-    case errc::sequence_gap: return "the log has not taken what the producer sent before it";
+    case errc::sequence_gap: return "it is not what the producer has to send next, nor what the log has";
     case errc::batch_mixed: return "the log has a part of the batch already, or it holds a message twice";
     case errc::outcome_forgotten: return "the receipt was waited for so late that its outcome is not known any more";
   }

@@ -169,6 +169,19 @@ TEST_F(LogDedup, a_producer_goes_on_by_one_in_its_latest_epoch) {
   EXPECT_EQ(core->stats().rejected, 0U);
 }
 
+TEST_F(LogDedup, what_was_refused_in_front_of_the_first_is_never_said_to_be_there) {
+  // The sender's first message did not get in, and its second one did.
+  expect_fresh(append(with_sequence(2)), 0);
+  EXPECT_EQ(append(with_sequence(1)).error(), errc::sequence_gap);
+  const std::uint64_t under_way = hand_over(with_sequence(2, 2));
+  const std::uint64_t before = hand_over(with_sequence(1, 2));
+  EXPECT_TRUE(wait(under_way));
+  EXPECT_EQ(wait(before).error(), errc::sequence_gap);
+  ASSERT_FALSE(open());
+  EXPECT_EQ(append(with_sequence(1, 2)).error(), errc::sequence_gap);
+  EXPECT_EQ(next(), 2U);
+}
+
 TEST_F(LogDedup, where_a_sequence_stands_is_known_of_the_last_64) {
   for (std::uint64_t i = 0; i < 70; ++i) expect_fresh(append(with_sequence(i)), i);
   expect_duplicate(append(with_sequence(6)), 6);

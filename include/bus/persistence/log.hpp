@@ -74,8 +74,8 @@ struct LogAccess;
 
 // --- Receipts. ---
 
-/// The offset in the receipt of a duplicate that is more than 64 sequences behind the last of its producer, or was
-/// taken by damage or a loss of power that left a later one: it was taken, and where is not known any more.
+/// The offset in the receipt of a duplicate that is more than 64 sequences behind the last of its producer: where it
+/// was taken is not known any more.
 inline constexpr std::uint64_t unknown_offset = ~std::uint64_t{0};
 
 /// Says that records are in the log, as durable as its type says.

@@ -27,8 +27,8 @@ struct Header {
 };
 
 /// Who sent a message, and the how manieth it is, so that one that is sent again after a crash can be known. A producer
-/// begins at any sequence; then each is one more than the last. In a higher epoch it begins anew, and what comes from a
-/// lower one is refused.
+/// begins at any sequence; then each is one more than the last, and what is in front of the first is refused. In a
+/// higher epoch it begins anew, and what comes from a lower one is refused.
 struct Producer {
   std::uint64_t id = 0;
   std::uint32_t epoch = 0;
