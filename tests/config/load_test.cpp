@@ -205,6 +205,14 @@ TEST(ConfigErrors, of_a_file_that_is_no_toml_say_where) {
   EXPECT_THAT(errors[0], EndsWith("; allowed: TOML"));
 }
 
+TEST(ConfigErrors, take_no_letter_for_a_blank) {
+  const auto errors = errors_of("[bus]\ncapacity \xC3\xA9 = 3\n");
+  ASSERT_EQ(errors.size(), 1U);
+  EXPECT_TRUE(errors[0].starts_with("f:2:10: found ")) << errors[0];
+  const Config folded = config_of("[logs.x]\ndirectory = \"\"\"\\\n  \xC2\xA7\"\"\"\n");
+  EXPECT_EQ(folded.logs.at("x").directory, "\xC2\xA7");
+}
+
 TEST(ConfigErrors, name_the_key_that_was_meant) {
   const auto meant = [](const std::string& section, const std::string& key) {
     const auto errors = errors_of(section + key + " = 1\n");
