@@ -89,9 +89,9 @@ class Dedup {
   /// Judges a message, and notes it as under way if it is fresh. `ticket` is any number that is not under way.
   ///
   /// By sequence: what is under way counts as taken. A producer that is not known, and one in a higher epoch, begins at
-  /// any sequence; then each must be one more than the last. What is at or below the last is a duplicate if it is there,
-  /// or further back than the history.
-  /// By id: a duplicate is one in the sender's window, and one under way, for however long.
+  /// any sequence; then each must be one more than the last. What is at or below the last is a duplicate if it is
+  /// there, or further back than the history. By id: a duplicate is one in the sender's window, and one under way, for
+  /// however long.
   ///
   /// Cost:   O(1), amortised; allocates when there have never been as many.
   /// Errors: throws std::bad_alloc; nothing has changed then.
