@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -93,13 +94,21 @@ Cursor ReaderCore::cursor() const noexcept {
 
 // --- Going on. ---
 
-result<ReadResult> ReaderCore::next() noexcept try {
-  for (;;) {
-    if (const auto found = step()) return *found;
+result<ReadResult> ReaderCore::next() noexcept {
+  std::size_t steps = std::numeric_limits<std::size_t>::max();
+  const auto found = next_within(steps);
+  if (!found) return found.error();
+  return **found;
+}
+
+result<std::optional<ReadResult>> ReaderCore::next_within(std::size_t& steps) noexcept try {
+  for (; steps != 0; --steps) {
+    if (const auto found = step()) return found;
     if (!error_) continue;
     begin_again();
     return std::exchange(error_, error_code());
   }
+  return std::optional<ReadResult>();
 } catch (const std::bad_alloc&) {
   begin_again();
   return make_error_code(errc::out_of_memory);

@@ -57,6 +57,9 @@ class ReaderCore {
   ~ReaderCore();
 
   result<ReadResult> next() noexcept;
+  /// The same, for who must not be long: goes over so many frames at most, and takes them from `steps`. Returns:
+  /// nothing if that was not enough.
+  result<std::optional<ReadResult>> next_within(std::size_t& steps) noexcept;
   result<ReadResult> wait_next(const std::chrono::steady_clock::time_point* deadline) noexcept;
 
   const RecordView& record() const noexcept { return *current_; }

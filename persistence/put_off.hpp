@@ -24,7 +24,7 @@ class PutOff {
   /// A principal all of whose messages from `first` on are put off, as far as the queue has read.
   struct Front {
     std::uint64_t first = 0;
-    bool has_room = false;  ///< noted by who reads again
+    bool has_place = false;  ///< noted by who reads again
   };
   struct HashPrincipal {
     std::size_t operator()(const Principal& principal) const noexcept {
@@ -56,21 +56,25 @@ class PutOff {
     return behind == runs_.end() ? ~std::uint64_t{0} : behind->first;
   }
 
-  /// Has to come before `remove` of one that it contains. Errors: throws std::bad_alloc; nothing has changed then.
+  /// Has to come before `remove` of what begins with one that it contains. Errors: throws std::bad_alloc; nothing has
+  /// changed then.
   void prepare_to_remove(std::uint64_t offset) {
     const auto run = std::prev(runs_.upper_bound(offset));
     if (run->first == offset) return;
     runs_.emplace_hint(std::next(run), offset, run->second);
     run->second = offset;
   }
-  void remove(std::uint64_t offset) noexcept {
+  /// Takes away `offset`, and what follows it without a gap in front of `end`. Returns: the first that it left.
+  std::uint64_t remove(std::uint64_t offset, std::uint64_t end) noexcept {
     const auto run = runs_.find(offset);
-    --size_;
-    if (run->second == offset + 1) {
+    end = std::min(run->second, end);
+    size_ -= static_cast<std::size_t>(end - offset);
+    if (run->second == end) {
       runs_.erase(run);
     } else {
-      begin_at(run, offset + 1);
+      begin_at(run, end);
     }
+    return end;
   }
 
   /// Returns: how many there were. Cost: O(runs).

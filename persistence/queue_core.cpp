@@ -68,7 +68,7 @@ QueueCore::QueueCore(LogCore& log, const GroupOptions& options, QueueState state
     : dead_(std::move(dead)),
       dead_rules_(options.dead),
       window_(options.read_ahead),
-      share_(options.principal_read_ahead),
+      share_(std::min(options.principal_read_ahead, options.read_ahead / 2)),
       cache_bytes_(options.read_ahead_bytes),
       log_(&log),
       source_(log),
@@ -146,7 +146,7 @@ result<LeaseBatch> QueueCore::receive(std::uint16_t member, std::size_t most, co
       return make_error_code(errc::out_of_memory);
     }
     if (!received.leases.empty() || received.missed != 0) return received;
-    if (deadline != nullptr && waited.log->clock().steady() >= *deadline) return received;
+    if (!waited.more && deadline != nullptr && waited.log->clock().steady() >= *deadline) return received;
     std::optional<Deadline> until = waited.until;
     if (deadline != nullptr) until = until ? std::min(*until, *deadline) : *deadline;
     waited.log->wait_as_reader(until ? &*until : nullptr, [&] {
@@ -170,15 +170,18 @@ error_code QueueCore::lease(std::uint16_t member, std::size_t most, Batch& batch
   // What is passed over makes room for more.
   for (std::uint64_t finished = 0; batch.taken.empty();) {
     bool more = false;
-    if (const error_code error = read_ahead(now, most, more)) return error;
+    const error_code unread = read_ahead(now, most, more);
     if (const error_code error = take(member, most, now, batch)) return error;
     bury_rest();
+    if (unread && batch.taken.empty() && !batch.no_credit) return unread;  // else there is no hurry
     const std::uint64_t before = std::exchange(finished, stats_.expired + stats_.missed);
-    if (batch.no_credit || (!more && finished == before)) break;
+    waited.more = more && batch.taken.empty() && !batch.no_credit;
+    if (batch.no_credit || more || finished == before) break;
   }
   batch.missed = std::exchange(missed_untold_, 0);
   // With no room for more, or no credit, what is committed is no news.
-  if (may_read_ahead() && !batch.no_credit) waited.next = reader_->offset();
+  if (batch.taken.empty() && !batch.no_credit && may_read_ahead()) waited.next = reader_->offset();
+  if (waited.more) waited.next = 0;
   auto time = table_.next_time();
   if (!unburied_.empty()) time = std::min(time.value_or(plus(now, bury_again_ns)), plus(now, bury_again_ns));
   if (time) waited.until = Deadline(std::chrono::nanoseconds(*time));

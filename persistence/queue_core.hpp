@@ -150,6 +150,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
     LogCore* log = nullptr;
     Deadline now;
     std::uint64_t changes = 0;
+    bool more = false;  // there is nothing to wait for: it has not come to the end
     std::uint64_t next = ~std::uint64_t{0};  // something is committed from there on
     std::optional<Deadline> until;
   };
@@ -168,12 +169,15 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void list_dead();
   void pass_over(std::uint64_t begin, std::uint64_t end);
   error_code read_ahead(std::int64_t now_ns, std::size_t most, bool& more);
+  error_code read_on(std::int64_t now_ns, std::size_t& frames);
   bool may_read_ahead() const noexcept;
+  bool has_place(const Principal& principal) const noexcept;
   error_code begin_reading();
   result<std::unique_ptr<ReaderCore>> reader_from(std::uint64_t offset);
   void add(const RecordView& record, std::int64_t now_ns);
   bool put_off(const RecordView& record, const Principal& principal);
-  error_code read_put_off(std::int64_t now_ns, std::size_t most);
+  error_code read_put_off(std::int64_t now_ns, std::size_t& frames);
+  bool take_put_off(std::int64_t now_ns);
   void miss_put_off(std::uint64_t begin, std::uint64_t end);
   void enter(const RecordView& record, const Principal& principal, const Progress& progress, std::int64_t now_ns);
   void keep(const RecordView& record) noexcept;
@@ -198,7 +202,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   const std::shared_ptr<QueueCore> dead_;  // null of one of dead letters
   const DeadLetterOptions dead_rules_;
   const std::size_t window_;
-  const std::size_t share_;  // of it, that one principal may have
+  const std::size_t share_;  // of it, that is kept for principals that have less than a share
   const std::size_t cache_bytes_;
   LogCore* log_;  // null when it is closed
   Source source_;

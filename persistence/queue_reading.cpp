@@ -10,12 +10,13 @@
 #include <iterator>
 #include <limits>
 #include <new>
+#include <utility>
 
 namespace bus::detail {
 namespace {
 
 constexpr std::size_t reader_block_bytes = std::size_t{64} << 10;
-constexpr std::size_t read_at_once = 1024;  // messages, under one hold of the lock, if there is something to give
+constexpr std::size_t frames_at_once = 1024;  // under one hold of the lock
 constexpr std::size_t ranges_at_once = 256;  // in one post
 static_assert(ranges_at_once * 24 <= ItemQueue::most_at_once);
 constexpr std::size_t most_views = 4096;
@@ -59,16 +60,25 @@ result<std::unique_ptr<ReaderCore>> QueueCore::reader_from(std::uint64_t offset)
 
 bool QueueCore::may_read_ahead() const noexcept { return table_.size() < window_ && put_off_.runs().size() < window_; }
 
-/// Returns in `more` whether there is more to read, and room for it.
+/// Returns in `more` whether it stopped as it would have held the lock for long.
 error_code QueueCore::read_ahead(std::int64_t now, std::size_t most, bool& more) try {
   if (reader_ == nullptr) {
     if (const error_code error = begin_reading()) return error;
   }
-  if (const error_code error = read_put_off(now, most)) return error;
-  more = false;
-  for (std::size_t read = 0; may_read_ahead(); ++read) {
-    more = read >= std::max(read_at_once, most) && table_.ready() != 0;
-    if (more) return {};
+  std::size_t frames = frames_at_once + 2 * std::min(most, window_);  // a record may have a commit of its own
+  std::size_t late_frames = frames;
+  const error_code late_error = read_put_off(now, late_frames);
+  const error_code error = read_on(now, frames);
+  more = late_frames == 0 || frames == 0;
+  return error ? error : late_error;
+} catch (...) {
+  reader_.reset();  // it has passed what could not be added
+  late_.reset();
+  throw;
+}
+
+error_code QueueCore::read_on(std::int64_t now, std::size_t& frames) {
+  while (may_read_ahead()) {
     // Where much is finished that lies in front of `next`, it is passed over.
     const std::uint64_t at = reader_->offset();
     if (at < state_.next) {
@@ -79,95 +89,110 @@ error_code QueueCore::read_ahead(std::int64_t now, std::size_t most, bool& more)
         if (const error_code error = begin_reading()) return error;
       }
     }
-    const auto found = reader_->next();
+    const auto found = reader_->next_within(frames);
     if (!found) return found.error();
-    switch (found->outcome()) {
+    if (!*found) break;
+    switch ((*found)->outcome()) {
       case ReadOutcome::record: add(reader_->record(), now); break;
       case ReadOutcome::lost:
-      case ReadOutcome::overrun: pass_over(reader_->offset() - found->count(), reader_->offset()); break;
+      case ReadOutcome::overrun: pass_over(reader_->offset() - (*found)->count(), reader_->offset()); break;
       default: state_.next = std::max(state_.next, reader_->offset()); return {};
     }
     state_.next = std::max(state_.next, reader_->offset());
     if (reader_->offset() >= state_.next) state_.done.remove_below(state_.next);
   }
   return {};
-} catch (...) {
-  reader_.reset();  // it has passed what could not be added
-  late_.reset();
-  throw;
 }
 
 // --- What is put off. ---
+
+/// Whether one more of the principal goes into the table. A share of it is only for those who have less than a share.
+bool QueueCore::has_place(const Principal& principal) const noexcept {
+  return table_.size() < window_ - share_ || table_.messages_of(principal) < share_;
+}
 
 /// Whether the record stays in the log for now. Errors: throws std::bad_alloc.
 bool QueueCore::put_off(const RecordView& record, const Principal& principal) {
   if (has_dead_letters() || (state_.spec.mode == QueueMode::key_ordered && !record.key().empty())) return false;
   // Those of one principal stay in order.
-  if (!put_off_.has(principal) && table_.messages_of(principal) < share_) return false;
+  if (!put_off_.has(principal) && has_place(principal)) return false;
   put_off_.add(principal, record.offset());
   return true;
 }
 
-/// Reads again for principals that have used up half of their share. Errors: throws std::bad_alloc.
-error_code QueueCore::read_put_off(std::int64_t now, std::size_t most) {
+/// Reads again, in order, for principals that have place. They get a good deal of it before, so that what lies between
+/// is not read for each message.
+error_code QueueCore::read_put_off(std::int64_t now, std::size_t& frames) {
   auto& fronts = put_off_.fronts();
-  std::uint64_t begin = state_.next;
-  std::size_t with_room = 0;
+  const bool has_place_for_all = table_.size() <= (window_ - share_) / 2;
+  std::uint64_t at = state_.next;
+  std::size_t with_place = 0;
   for (auto& [principal, front] : fronts) {
-    front.has_room = table_.messages_of(principal) <= share_ / 2;
-    if (!front.has_room) continue;
-    begin = std::min(begin, front.first);
-    ++with_room;
+    front.has_place = has_place_for_all || table_.messages_of(principal) <= share_ / 2;
+    if (!front.has_place) continue;
+    at = std::min(at, front.first);
+    ++with_place;
   }
-  if (with_room == 0) return {};
-  if (late_ == nullptr || late_->offset() != begin) {
-    auto reader = reader_from(begin);
-    if (!reader) return reader.error();
-    late_ = std::move(*reader);
-  }
-  // Up to `state_.next` none is passed that has room, and is not taken.
-  for (std::size_t read = 0; with_room != 0 && table_.size() < window_; ++read) {
-    if (read >= std::max(read_at_once, most) && table_.ready() != 0) break;
-    const std::uint64_t at = late_->offset();
+  if (with_place == 0) return {};
+  // In front of `at` none is left whose principal has place.
+  error_code error;
+  while (with_place != 0 && table_.size() < window_ && put_off_.runs().size() < 2 * window_) {
+    at = put_off_.next_from(at);
     if (at >= state_.next) break;
-    const auto found = late_->next();
-    if (!found) return found.error();
-    if (found->outcome() == ReadOutcome::lost || found->outcome() == ReadOutcome::overrun) {
-      miss_put_off(late_->offset() - found->count(), late_->offset());
-      continue;
+    if (late_ == nullptr || late_->offset() > at || at - late_->offset() > worth_a_seek) {
+      auto reader = reader_from(at);
+      if (!reader) return reader.error();
+      late_ = std::move(*reader);
     }
-    if (found->outcome() != ReadOutcome::record) break;
-    const RecordView& record = late_->record();
-    if (!put_off_.contains(record.offset())) continue;
-    const Principal principal = principal_of(record);
-    const auto front = fronts.find(principal);
-    if (front == fronts.end() || !front->second.has_room) continue;
-    if (table_.messages_of(principal) >= share_) {
-      front->second = {.first = record.offset()};
-      --with_room;
-      continue;
+    const auto found = late_->next_within(frames);
+    if (!found) error = found.error();
+    if (!found || !*found) break;
+    const std::uint64_t end = late_->offset();
+    if ((*found)->outcome() == ReadOutcome::record) {
+      with_place -= take_put_off(now) ? 0 : 1;
+    } else if ((*found)->outcome() == ReadOutcome::lost || (*found)->outcome() == ReadOutcome::overrun) {
+      miss_put_off(end - (*found)->count(), end);
+    } else {
+      break;
     }
-    put_off_.prepare_to_remove(record.offset());
-    enter(record, principal, {}, now);
-    put_off_.remove(record.offset());
-    front->second.first = record.offset() + 1;
+    at = std::max(at, end);
   }
-  const std::uint64_t end = late_->offset();
-  boost::unordered::erase_if(fronts, [&](const auto& front) { return front.second.has_room && end >= state_.next; });
+  boost::unordered::erase_if(fronts, [&](const auto& front) { return front.second.has_place && at >= state_.next; });
   for (auto& [principal, front] : fronts) {
-    if (front.has_room) front.first = std::max(front.first, end);
+    if (front.has_place) front.first = std::max(front.first, at);
   }
   if (fronts.empty()) late_.reset();  // it would keep its segment
-  return {};
+  return error;
+}
+
+/// What `late_` is at, if it is one of those and its principal has place. Returns: false if that had its last place.
+bool QueueCore::take_put_off(std::int64_t now) {
+  const RecordView& record = late_->record();
+  const std::uint64_t offset = record.offset();
+  if (!put_off_.contains(offset)) return true;
+  const Principal principal = principal_of(record);
+  const auto front = put_off_.fronts().find(principal);
+  if (front == put_off_.fronts().end() || !front->second.has_place) return true;
+  if (!has_place(principal)) {
+    front->second = {.first = offset};
+    return false;
+  }
+  put_off_.prepare_to_remove(offset);
+  enter(record, principal, {}, now);
+  put_off_.remove(offset, offset + 1);
+  front->second.first = offset + 1;
+  return true;
 }
 
 /// Those in `[begin, end)` are gone.
 void QueueCore::miss_put_off(std::uint64_t begin, std::uint64_t end) {
   while ((begin = put_off_.next_from(begin)) < end) {
-    const std::uint64_t offset = begin++;
-    put_off_.prepare_to_remove(offset);
-    put_off_.remove(offset);
-    miss(offset);
+    put_off_.prepare_to_remove(begin);
+    const std::uint64_t first = std::exchange(begin, put_off_.remove(begin, end));
+    stats_.missed += begin - first;
+    missed_untold_ += begin - first;
+    last_finished_ = std::max(last_finished_, begin - 1);
+    (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, first, begin); });
   }
 }
 

@@ -37,7 +37,7 @@ class QueueReceive final : public PendingReceive, public QueueWait {
         if (*outcome) return fail(*outcome);
       }
       LeaseBatch received = queue_->hand_out(batch_);
-      const bool in_time = !deadline_ || waited_.now < *deadline_;
+      const bool in_time = !deadline_ || waited_.now < *deadline_ || waited_.more;
       if (received.leases.empty() && received.missed == 0 && in_time) return std::nullopt;
       return received;
     } catch (const std::bad_alloc&) {

@@ -647,8 +647,8 @@ void add_groups(std::vector<Key>& all) {
                                     "Messages that are known and not finished, at most."),
                        1, most_read_ahead));
   all.push_back(within(key<OfGroup>("principal_read_ahead", at(options, &GroupOptions::principal_read_ahead),
-                                    "Of these, the most of one principal: others have theirs in front of what it has "
-                                    "beyond."),
+                                    "Of these, how many are kept for principals that have fewer than so many; at most "
+                                    "a half."),
                        1, most_read_ahead));
   all.push_back(within(key<OfGroup>("read_ahead_bytes", at(options, &GroupOptions::read_ahead_bytes),
                                     "Of payload that is kept in memory for them."),

@@ -175,6 +175,17 @@ TEST_F(AsyncReceive, GivesWhatIsThereAndNeverInline) {
   for (Lease& lease : done.got.leases) EXPECT_EQ(lease.ack(), LeaseOutcome::done);
 }
 
+TEST_F(AsyncReceive, FindsWhatIsFarBehindWhatIsNotForItsGroup) {
+  open();
+  for (int i = 0; i < 5000; ++i) {
+    ASSERT_TRUE(log->append({.topic = Topic::parse("other").value(), .payload = as_payload("not for it")}));
+  }
+  append("for it");
+  member->async_receive_until(1, clock.steady(), here(done));
+  run();
+  EXPECT_EQ(done.texts(), (Texts{"for it"}));
+}
+
 TEST_F(AsyncReceive, GivesNoMoreThanWasAskedFor) {
   open();
   append("a");

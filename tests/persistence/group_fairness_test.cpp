@@ -4,6 +4,7 @@
 #include <bus/persistence/group.hpp>
 #include <bus/persistence/log.hpp>
 
+#include "persistence/format.hpp"
 #include "persistence/group_fixture.hpp"
 
 #include <gtest/gtest.h>
@@ -39,7 +40,7 @@ class FairGroups : public Groups {
     return all;
   }
 
-  /// One principal gets four places of twelve.
+  /// Four places of twelve are for those who have fewer.
   const GroupOptions narrow{
       .name = "workers", .start = GroupStart::oldest, .read_ahead = 12, .principal_read_ahead = 4};
 
@@ -52,15 +53,60 @@ TEST_F(FairGroups, one_that_is_far_behind_does_not_keep_others_out) {
   append_of("agent.flood", 1000);
   append_of("agent.late", 3);
   join(narrow);
-  auto leases = receive(7);
+  auto leases = receive(11);
   const auto got = by_principal(texts(leases));
   EXPECT_EQ(got.at("agent.late"), numbers(0, 3)) << "behind a thousand of the other";
-  EXPECT_EQ(got.at("agent.flood"), numbers(0, 4));
-  EXPECT_EQ(group->stats().put_off, 996U);
-  EXPECT_EQ(group->stats().ready + group->stats().leased, 7U);
+  EXPECT_EQ(got.at("agent.flood"), numbers(0, 8)) << "all but a share is anybody's";
+  EXPECT_EQ(group->stats().put_off, 992U);
+  EXPECT_EQ(group->stats().ready + group->stats().leased, 11U);
   EXPECT_EQ(group->stats().floor, 0U);
-  EXPECT_EQ(ack_all(leases), 7U);
-  EXPECT_EQ(group->stats().floor, 4U) << "where the first is that was put off";
+  EXPECT_EQ(ack_all(leases), 11U);
+  EXPECT_EQ(group->stats().floor, 8U) << "where the first is that was put off";
+}
+
+TEST_F(FairGroups, a_share_is_at_most_half_of_what_is_read_ahead) {
+  open();
+  append_of("agent.flood", 100);
+  append_of("agent.late", 3);
+  GroupOptions few = narrow;
+  few.principal_read_ahead = 1000;
+  join(few);
+  const auto got = by_principal(texts(receive(9)));
+  EXPECT_EQ(got.at("agent.flood"), numbers(0, 6));
+  EXPECT_EQ(got.at("agent.late"), numbers(0, 3));
+  clock.advance(1h);
+  few.read_ahead = 1;
+  join(few);
+  EXPECT_EQ(finish().size(), 103U);
+}
+
+TEST_F(FairGroups, find_what_is_far_behind_what_is_not_for_them) {
+  open();
+  const std::string filler(8, 'x');
+  for (int i = 0; i < 5000; ++i) append(filler, {.topic = Topic::parse("fill").value()});
+  append_of("agent.a", 1);
+  GroupOptions of_work = narrow;
+  of_work.patterns = {TopicPattern::parse("work").value()};
+  join(of_work);
+  EXPECT_EQ(texts(receive(1)), Texts{"agent.a 0"}) << "though the lock is not held for so long";
+}
+
+TEST_F(FairGroups, give_what_is_ready_though_what_is_put_off_cannot_be_read) {
+  open();
+  append_of("agent.flood", 100);
+  append_of("agent.late", 8);
+  join(narrow);
+  auto leases = receive(12);
+  ASSERT_EQ(by_principal(texts(leases)).at("agent.late"), numbers(0, 4));
+  EXPECT_EQ(ack_all(leases), 12U);
+  disk.fail({.call = simulation::Call::open, .error = sys::too_many_files_open, .for_good = true});
+  EXPECT_EQ(texts(receive(1)), Texts{"agent.late 4"}) << "it is read along with the rest of the log";
+  EXPECT_EQ(receive(12).size(), 3U);
+  const auto received = member->try_receive(1);
+  ASSERT_FALSE(received);
+  EXPECT_EQ(received.error(), sys::too_many_files_open);
+  disk.set_faults({});
+  EXPECT_EQ(finish().size(), 92U);
 }
 
 TEST_F(FairGroups, what_is_put_off_comes_once_and_in_order) {
@@ -98,7 +144,7 @@ TEST_F(FairGroups, LOG_7_what_is_put_off_outlives_the_process_and_what_is_acked_
     append_of("agent.late", 3);
   }
   join(narrow);
-  auto leases = receive(10);
+  auto leases = receive(12);
   for (Lease& lease : leases) {
     if (lease.record().principal() != "agent.late") continue;
     EXPECT_EQ(lease.ack(), LeaseOutcome::done);
@@ -161,6 +207,27 @@ TEST_F(FairGroups, LOG_9_what_is_put_off_counts_as_owed_until_it_is_given_up) {
   const std::size_t rest = finish().size();
   EXPECT_EQ(acked + rest + missed, log->next_offset()) << "each once: acked, or missed";
   EXPECT_EQ(group->stats().missed, missed);
+}
+
+TEST_F(FairGroups, LOG_9_what_is_put_off_and_damaged_counts_as_missed) {
+  open();
+  const std::string payload(1000, 'x');
+  const Principal flood = Principal::parse("agent.flood").value();
+  while (log->stats().segments < 2) append(payload, {.topic = Topic::parse("work").value(), .principal = flood});
+  const std::uint64_t all = log->next_offset();
+  join(narrow);
+  auto leases = receive(2);
+  ASSERT_EQ(group->stats().put_off, all - 8);
+  auto names = disk.mount()->list().value();
+  std::erase_if(names, [](const std::string& name) { return !detail::parse_segment_name(name); });
+  disk.flip_bit(std::ranges::min(names), 50'000 * 8);
+  const std::size_t rest = leases.size() + finish().size();
+  EXPECT_EQ(ack_all(leases), leases.size());
+  EXPECT_EQ(missed, 1U);
+  EXPECT_EQ(rest + missed, all);
+  EXPECT_EQ(group->stats().missed, missed);
+  EXPECT_EQ(group->stats().floor, all);
+  EXPECT_EQ(group->stats().put_off, 0U);
 }
 
 TEST_F(FairGroups, finish_what_is_put_off_when_they_are_told_to) {

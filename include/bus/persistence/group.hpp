@@ -125,8 +125,9 @@ struct GroupOptions {
                                                    std::chrono::seconds(2), std::chrono::seconds(10),
                                                    std::chrono::seconds(30)};
   std::size_t read_ahead = 100'000;  ///< messages that are known and not finished, at most
-  /// Of these, the most of one principal: what it has beyond stays in the log until it has room again, and others have
-  /// theirs in front of it. It does not hold for messages with a key in key-ordered mode.
+  /// Of these, how many are kept for principals that have fewer than so many; at most a half. What one has beyond stays
+  /// in the log until there is room again, and others have theirs in front of it. It does not hold for messages with a
+  /// key in key-ordered mode, nor for two that both have more than `read_ahead` beyond, one of each in turn.
   std::size_t principal_read_ahead = 25'000;
   std::size_t read_ahead_bytes = std::size_t{8} << 20;  ///< of payload that is kept in memory for them
   std::size_t quantum_bytes = 4096;
