@@ -28,6 +28,7 @@ constexpr std::uint64_t room_for_footer(std::uint64_t capacity) noexcept {
 }
 
 /// A quarter of a segment for groups, and three sixteenths for messages: see `DedupOptions`.
+constexpr std::uint64_t most_without_a_snapshot = 4;  // segments in a row, whose records are so large
 constexpr std::uint64_t most_snapshot_bytes(std::uint64_t capacity) noexcept { return capacity / 16 * 7; }
 
 /// Of an entry whose names have to be written, or stand in its fields.
@@ -478,18 +479,21 @@ error_code LogEngine::append(std::span<const LogEntry> entries, std::span<const 
   for (const LogEntry& entry : entries) bytes += most_bytes(entry);
   for (const LogControl& control : controls) bytes += head_bytes + padded(control.body.size());
   if (!fits(bytes, page_bytes, options_.segment_bytes)) return errc::payload_too_large;
-  if (sealed_ || !fits(bytes + fresh_names_.size(), place_.position, header_.capacity)) {
+  if (!sealed_ && !snapshot_tried_) {
+    const error_code error = write_snapshot(bytes);
+    read_only_ = error.failed();
+    if (error) return error;
+  }
+  while (sealed_ || !fits(bytes + fresh_names_.size(), place_.position, header_.capacity)) {
     error_code error = sealed_ ? error_code() : seal();
     if (!error) {
       error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
       if (error == boost::system::errc::no_space_on_device) return error;
     }
-    read_only_ = error.failed();
-    if (error) return error;
-    files_.counts.rolls.fetch_add(1, std::memory_order_relaxed);
-  }
-  if (groups_.serial != header_.serial && !snapshot_tried_) {
-    const error_code error = write_snapshot(bytes);
+    if (!error) {
+      files_.counts.rolls.fetch_add(1, std::memory_order_relaxed);
+      error = write_snapshot(bytes);
+    }
     read_only_ = error.failed();
     if (error) return error;
   }
@@ -562,14 +566,16 @@ bool LogEngine::name_records(std::span<const LogEntry> entries) {
 }
 
 /// Says at the beginning of a segment what groups stand at and which messages are known, so that what is in front of it
-/// need not be read to know it, and may go: if that leaves `room` for what is to follow.
+/// need not be read to know it, and may go: if that leaves `room` for what is to follow, or else in a segment of its
+/// own.
 error_code LogEngine::write_snapshot(std::uint64_t room) {
-  if (!options_.snapshot || groups_.serial == 0) return {};
+  if (!options_.snapshot || groups_.serial == 0 || groups_.serial == header_.serial) return {};
   snapshot_tried_ = true;
   const auto frames = options_.snapshot();
   std::uint64_t bytes = 0;
   for (const auto& frame : frames) bytes += head_bytes + padded(frame.size());
   if (frames.empty() || bytes > most_snapshot_bytes(header_.capacity)) return {};
+  if (header_.serial - groups_.serial > most_without_a_snapshot) room = 0;
   if (!fits(overhead_of_batch + bytes + room, place_.position, header_.capacity)) return {};
   encoder_.begin(header_, place_);
   const std::uint64_t position = encoder_.place().position;
@@ -619,6 +625,7 @@ error_code LogEngine::write(std::span<const LogEntry> entries, std::span<const L
   if (!controls.empty() && first_of_all == 0) first_of_all = encoder_.place().position;
   for (const LogControl& control : controls) encoder_.add(control.kind, control.body);
   const std::uint64_t others = encoder_.bytes() + frame_alignment - record_bytes;
+  files_.segments.make_room_in_index(pending_index_.size());
   if (const error_code error = write_batch(durable_, names, FrameKind::names)) return error;
   files_.counts.record_bytes.fetch_add(record_bytes, std::memory_order_relaxed);
   files_.counts.frame_bytes.fetch_add(others, std::memory_order_relaxed);

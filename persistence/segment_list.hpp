@@ -141,6 +141,12 @@ class SegmentList {
     const std::lock_guard lock(mutex_);
     index_.push_back(entry);
   }
+  /// So many can be added without memory. Errors: throws std::bad_alloc.
+  void make_room_in_index(std::size_t entries) {
+    const std::lock_guard lock(mutex_);
+    const std::size_t wanted = index_.size() + entries;
+    if (wanted > index_.capacity()) index_.reserve(std::max(wanted, 2 * index_.capacity()));
+  }
   std::vector<IndexEntry> index() const {
     const std::lock_guard lock(mutex_);
     return index_;

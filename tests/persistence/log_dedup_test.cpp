@@ -182,6 +182,24 @@ TEST_F(LogDedup, what_was_refused_in_front_of_the_first_is_never_said_to_be_ther
   EXPECT_EQ(next(), 2U);
 }
 
+TEST_F(LogDedup, retention_goes_on_though_records_leave_no_room_for_what_is_known) {
+  std::string payload(segment_bytes, 'x');
+  const auto large = [&](const std::string& id) {
+    return append({.topic = "large", .payload = as_payload(payload), .message_id = id});
+  };
+  while (!large("0")) {
+    ASSERT_GT(payload.size(), 100'000U);
+    payload.resize(payload.size() - 8);
+  }
+  for (std::uint64_t i = 1; i < 20; ++i) expect_fresh(large(std::to_string(i)), i);
+  core->set_retention({.records = 4});
+  core->care();
+  EXPECT_GT(core->stats().dropped_segments, 10U);
+  ASSERT_FALSE(open());
+  expect_duplicate(large("1"), 1);
+  expect_duplicate(large("19"), 19);
+}
+
 TEST_F(LogDedup, where_a_sequence_stands_is_known_of_the_last_64) {
   for (std::uint64_t i = 0; i < 70; ++i) expect_fresh(append(with_sequence(i)), i);
   expect_duplicate(append(with_sequence(6)), 6);
