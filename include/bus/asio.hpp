@@ -360,7 +360,7 @@ class AsyncReceive final : public ContextWait, public Cancellable {
 }  // namespace detail
 
 /// Threads: as any receive, the receiver's. Returns: what the token makes of `void(error_code, Received)`.
-/// Blocks: never. Errors: see the head of this file; throws what copying the handler or its allocator throws.
+/// Blocks: never. Errors: see the head of <bus/asio.hpp>; throws what copying the handler or its allocator throws.
 template <class CompletionToken>
 auto Receiver::async_recv(CompletionToken&& token) {
   return boost::asio::async_initiate<CompletionToken, void(error_code, Received)>(

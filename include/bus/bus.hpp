@@ -113,7 +113,9 @@ class [[nodiscard]] BUSBAR_EXPORT Received {
   /// Events overwritten since the last receive, before this receiver could read them.
   std::uint64_t missed() const noexcept { return missed_; }
 
+  /// Why the receive returned.
   Outcome outcome() const noexcept { return outcome_; }
+  /// Whether no event will come any more.
   bool closed() const noexcept { return outcome_ == Outcome::closed; }
 
   /// A counted reference that outlives the next receive; empty if there is no event.
@@ -133,6 +135,7 @@ class [[nodiscard]] BUSBAR_EXPORT Received {
 /// Lifetime: as for `Received`.
 class [[nodiscard]] BUSBAR_EXPORT Batch {
  public:
+  /// Goes along the events of a batch.
   class iterator {
    public:
     using value_type = Event;
@@ -142,7 +145,7 @@ class [[nodiscard]] BUSBAR_EXPORT Batch {
     using iterator_category = std::forward_iterator_tag;
 
     iterator() noexcept = default;
-    explicit iterator(const Event* const* at) noexcept : at_(at) {}
+    explicit iterator(const Event* const* at) noexcept : at_(at) {}  ///< by the batch
     reference operator*() const noexcept { return **at_; }
     pointer operator->() const noexcept { return *at_; }
     iterator& operator++() noexcept {
@@ -158,6 +161,7 @@ class [[nodiscard]] BUSBAR_EXPORT Batch {
 
   Batch() noexcept = default;
 
+  /// Whether there is an event.
   explicit operator bool() const noexcept { return size_ != 0; }
   std::size_t size() const noexcept { return size_; }
   bool empty() const noexcept { return size_ == 0; }
@@ -168,7 +172,9 @@ class [[nodiscard]] BUSBAR_EXPORT Batch {
   /// Events overwritten since the last receive; all of them came before the first event of the batch.
   std::uint64_t missed() const noexcept { return missed_; }
 
+  /// Why the receive returned.
   Outcome outcome() const noexcept { return outcome_; }
+  /// Whether no event will come any more.
   bool closed() const noexcept { return outcome_ == Outcome::closed; }
 
   /// As `Received::keep`, for event `i`.
@@ -280,7 +286,10 @@ class BUSBAR_EXPORT Receiver {
   template <class CompletionToken>
   auto async_recv_batch(std::size_t max, CompletionToken&& token);  // needs #include <bus/asio.hpp>
 
+  /// The name it subscribed with; "untagged" if it has none.
   std::string_view name() const noexcept;
+
+  /// What it has counted. Errors: throws std::bad_alloc.
   ReceiverStats stats() const;
 
   /// Events retained and not yet looked at. Cost: O(1), no allocation.
@@ -371,6 +380,7 @@ class BUSBAR_EXPORT Bus {
   /// No publish succeeds any more; receivers get what is retained, then `closed`; sleepers wake.
   /// Threads: any, any number of times. Blocks: never.
   void close() noexcept;
+  /// Whether it has been closed. Threads: any.
   bool closed() const noexcept;
 
   /// Closes, then waits until every receiver has read everything or is gone.
@@ -379,12 +389,14 @@ class BUSBAR_EXPORT Bus {
   /// Errors:  throws std::bad_alloc.
   DrainReport drain(std::chrono::steady_clock::time_point deadline);
 
+  /// Events that the ring retains. Threads: any.
   std::uint64_t capacity() const noexcept;
 
   /// Changes `BusOptions::warnings_per_minute`, at once: what was told in this minute counts. Threads: any.
   void set_warnings_per_minute(std::uint32_t most) noexcept;
 
-  /// Threads: any, at any time. Cost: O(receivers), allocates. Errors: throws std::bad_alloc.
+  /// What the bus and its receivers have counted. Threads: any, at any time. Cost: O(receivers), allocates. Errors:
+  /// throws std::bad_alloc.
   BusStats stats() const;
 
  private:

@@ -4,9 +4,10 @@
 //
 // Three channels are kept apart. Outcomes of normal running (an empty ring, a closed bus seen by a
 // receiver, a wait that timed out) are values of the call's own type. Failures are `result<T>` with an
-// `errc`. Exceptions come only from constructors and `subscribe`s given impossible options
-// (`std::invalid_argument`) and from what is missing when something begins (`boost::system::system_error`,
-// `std::bad_alloc`); their text says what was given and what is allowed.
+// `errc`. Exceptions come only from constructors, `subscribe`s and setters given impossible options
+// (`std::invalid_argument`), from what is missing when something begins (`boost::system::system_error`,
+// `std::system_error` for a thread), and, where a call says so, for want of memory (`std::bad_alloc`); their text
+// says what was given and what is allowed.
 #pragma once
 
 #include <bus/export.hpp>
@@ -49,6 +50,7 @@ enum class errc : int {
 
 using boost::system::error_code;
 
+/// A value, or why there is none.
 template <class T>
 using result = boost::system::result<T>;
 
@@ -56,6 +58,7 @@ using result = boost::system::result<T>;
 /// Threads: any. Lifetime: for ever; needs no initialisation at run time.
 BUSBAR_EXPORT const boost::system::error_category& bus_category() noexcept;
 
+/// Lets an `errc` stand where an `error_code` is wanted.
 inline error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), bus_category()}; }
 
 /// Whether the same call may succeed later without the caller changing anything.

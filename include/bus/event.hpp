@@ -53,6 +53,7 @@ struct Message {
   Payload payload = {};
 };
 
+/// Which of the bodies an event has.
 enum class BodyKind : std::uint8_t { health, config_updated, service_crashed, shutdown, message };
 
 /// The word for it: "health", "config_updated", …
@@ -71,6 +72,7 @@ inline constexpr bool is_event_body<Shutdown> = true;
 template <>
 inline constexpr bool is_event_body<Message> = true;
 
+/// A type that an event can have as its body.
 template <class B>
 concept EventBody = is_event_body<B>;
 
@@ -136,6 +138,7 @@ class Event {
   /// The number the bus gave it: 1, 2, 3, …
   std::uint64_t sequence() const noexcept { return sequence_; }
 
+  /// Which body it has.
   BodyKind kind() const noexcept { return kind_; }
 
   /// The body, if it is of type B; else nullptr.
@@ -157,6 +160,7 @@ class Event {
     return (present_ & has_source) != 0 ? std::string_view(*source_) : std::string_view();
   }
 
+  /// As in `Attributes`; none if it was not given.
   std::optional<CorrelationId> correlation() const noexcept {
     if ((present_ & has_correlation) == 0) return std::nullopt;
     return correlation_;
@@ -165,6 +169,7 @@ class Event {
   /// Whether it was marked as the end of a stream.
   bool terminal() const noexcept { return (present_ & is_terminal) != 0; }
 
+  /// As in `Attributes`; none if it was not given.
   std::optional<TraceContext> trace() const noexcept {
     if ((present_ & has_trace) == 0) return std::nullopt;
     return TraceContext{trace_id_, span_id_, trace_flags_};
@@ -255,7 +260,7 @@ Overloaded(Arms...) -> Overloaded<Arms...>;
 
 /// Calls the arm that takes the event's body. All arms return the same type; one of them takes anything:
 ///
-///   bus::match(event, [](const bus::Message& m) { … }, [](const auto&) {});
+///     bus::match(event, [](const bus::Message& m) { … }, [](const auto&) {});
 ///
 /// Threads: calls in the caller's thread. Returns: what the arm returns. Errors: what the arm throws.
 template <class... Arms>

@@ -10,6 +10,7 @@
 
 namespace bus {
 
+/// How metrics are named and labelled.
 struct MetricsOptions {
   /// Stands in front of every name, with an underscore between: letters, digits and underscores. Empty: names are as
   /// documented.

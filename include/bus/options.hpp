@@ -16,14 +16,18 @@
 
 namespace bus {
 
-/// Where time stamps and the throttle of warnings take the time from. The default is the system's. Deadlines are points
-/// of std::chrono::steady_clock itself, as a thread can sleep until no other's.
+/// Where time stamps, the throttle of warnings, rate limits, `Overflow::detach` and the leases of groups take the time
+/// from. The default is the system's. Deadlines are points of std::chrono::steady_clock itself, as a thread can sleep
+/// until no other's; only those of `Member::receive_until` are the clock's.
 /// Threads: every function may be called from any thread at the same time.
 class BUSBAR_EXPORT Clock {
  public:
   virtual ~Clock() = default;
+  /// For `Timestamps::precise`, and what a log notes.
   virtual std::chrono::system_clock::time_point wall() const noexcept = 0;
+  /// For `Timestamps::coarse`: may be behind, and should cost less.
   virtual std::chrono::system_clock::time_point coarse_wall() const noexcept { return wall(); }
+  /// For intervals: never goes back.
   virtual std::chrono::steady_clock::time_point steady() const noexcept = 0;
 
   /// The clocks of the operating system. Lifetime: for ever.
@@ -39,6 +43,7 @@ enum class Timestamps : std::uint8_t {
 
 /// Something a host may want to put in its own log. Never carries a payload.
 struct Warning {
+  /// What has happened.
   enum class Kind : std::uint8_t {
     lagged,  ///< `subject` is a receiver that missed `count` events
     nodes_grew,  ///< the node pool has grown `count` times: many senders, or users hold events
@@ -54,6 +59,7 @@ struct Warning {
 /// The word for it: "lagged", "nodes_grew", …
 BUSBAR_EXPORT std::string_view to_string(Warning::Kind kind) noexcept;
 
+/// What is chosen when a bus is made.
 struct BusOptions {
   /// Events the ring retains, exactly: 2 to 1,048,576. Memory is about 200 bytes each, taken at construction
   /// and first touched as the ring fills. To change it, cut over to a new bus.
@@ -62,6 +68,7 @@ struct BusOptions {
   /// Largest payload a publish accepts, in bytes; at most 16 MiB. Above 64 KiB, prefer a reference to the data.
   std::size_t max_payload_bytes = limits::default_max_payload_bytes;
 
+  /// Whether events carry the time of their publication, and how exactly.
   Timestamps timestamps = Timestamps::none;
 
   /// Nothing leaves memory: no component persists or prints payloads of this bus, and memory the library
@@ -95,14 +102,17 @@ enum class Start : std::uint8_t {
 /// A set of body kinds.
 class Bodies {
  public:
+  /// Those named: `{BodyKind::message, BodyKind::shutdown}`.
   constexpr Bodies(std::initializer_list<BodyKind> kinds) noexcept {
     for (const BodyKind kind : kinds) bits_ |= bit(kind);
   }
+  /// Every kind, those included that later versions add.
   static constexpr Bodies all() noexcept {
     Bodies everything{};
     everything.bits_ = 0xFF;
     return everything;
   }
+  /// Whether `kind` is in the set.
   constexpr bool contains(BodyKind kind) const noexcept { return (bits_ & bit(kind)) != 0; }
   friend bool operator==(Bodies, Bodies) = default;
 
@@ -113,10 +123,12 @@ class Bodies {
   std::uint8_t bits_ = 0;
 };
 
+/// What is chosen when a receiver subscribes.
 struct SubscribeOptions {
   /// Labels the receiver's counters; at most 64 bytes, no spaces. Unnamed ones are counted as "untagged".
   std::string name = {};
 
+  /// Which event is its first one.
   Start start = Start::next;
 
   /// Bodies of other kinds are skipped and counted as filtered.
@@ -126,6 +138,7 @@ struct SubscribeOptions {
   /// Bodies that are not messages are not affected.
   std::vector<TopicPattern> patterns = {};
 
+  /// How the receiver waits when it finds nothing.
   Waiting waiting = Waiting::park;
 };
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// What a message carries: bytes, or one typed object.
 #pragma once
 
 #include <bus/detail/sync.hpp>

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// On whose behalf a message is sent.
 #pragma once
 
 #include <bus/detail/text.hpp>
@@ -13,6 +15,7 @@
 
 namespace bus {
 
+/// What kind of principal it is, by its name: see `Principal::classify`.
 enum class PrincipalClass : unsigned char { system, agent, user };
 
 /// The class as it appears in metrics: "system", "agent" or "user".
@@ -51,8 +54,8 @@ class BUSBAR_EXPORT Principal {
     return text.starts_with("agent.") || text.starts_with("agent:") ? PrincipalClass::agent : PrincipalClass::user;
   }
 
-  constexpr std::string_view view() const noexcept { return text_.view(); }
-  constexpr bool is_system() const noexcept { return text_.empty(); }
+  constexpr std::string_view view() const noexcept { return text_.view(); }  ///< its text
+  constexpr bool is_system() const noexcept { return text_.empty(); }  ///< whether it is none
 
   /// Whether copies share a counted block: longer than what is held in place.
   constexpr bool is_shared() const noexcept { return text_.is_shared(); }

@@ -38,6 +38,7 @@ namespace bus {
 template <class T>
 struct Schema;
 
+/// A type for which a program has declared a schema.
 template <class T>
 concept HasSchema =
     std::is_object_v<T> && requires(const T& value, std::span<std::byte> out, std::span<const std::byte> in) {
@@ -54,6 +55,8 @@ concept HasSchema =
 template <class T>
   requires std::is_trivially_copyable_v<T>
 struct PlainSchema {
+  /// What `Schema` asks for.
+  /// @{
   static std::size_t size(const T&) noexcept { return sizeof(T); }
   static void encode(const T& value, std::span<std::byte> out) noexcept {
     std::memcpy(out.data(), std::addressof(value), sizeof(T));
@@ -64,6 +67,7 @@ struct PlainSchema {
     std::copy(in.begin(), in.end(), bytes.begin());
     return std::bit_cast<T>(bytes);
   }
+  /// @}
 };
 
 /// What a payload knows of the type of the object in it.
@@ -74,6 +78,7 @@ struct SchemaInfo {
   std::size_t object_align;
   void (*encode)(const void* object, std::span<std::byte> out);
 
+  /// Whether an object of one can be read as one of the other.
   bool same_as(const SchemaInfo& other) const noexcept {
     return this == &other || (version == other.version && object_size == other.object_size &&
                               object_align == other.object_align && name == other.name);

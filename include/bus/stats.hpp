@@ -19,6 +19,7 @@ struct Histogram {
   std::array<std::uint64_t, Bounds.size() + 1> counts{};
   std::uint64_t sum = 0;  ///< of the values
 
+  /// How many values there were.
   std::uint64_t count() const noexcept { return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}); }
 };
 
@@ -46,6 +47,7 @@ struct NameStats {
   std::uint64_t pending = 0;  ///< the largest of the receivers alive
 };
 
+/// One bus, and all its receivers.
 struct BusStats {
   std::uint64_t capacity = 0;
   std::uint64_t published = 0;
@@ -64,6 +66,7 @@ struct BusStats {
 /// `delivered + filtered + missed + undelivered == published`. What a filter would have skipped counts as undelivered
 /// until its receiver has looked at it.
 struct DrainReport {
+  /// One receiver.
   struct Receiver {
     std::string name;
     std::uint64_t published = 0;

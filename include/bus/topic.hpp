@@ -51,7 +51,7 @@ class BUSBAR_EXPORT Topic {
   /// Which rule `text` breaks, for people; empty if it is a topic.
   static std::string_view fault(std::string_view text) noexcept;
 
-  constexpr std::string_view view() const noexcept { return text_.view(); }
+  constexpr std::string_view view() const noexcept { return text_.view(); }  ///< its text
   constexpr bool empty() const noexcept { return text_.empty(); }
 
   /// Whether copies share a counted block: longer than what is held in place.
@@ -95,9 +95,10 @@ class BUSBAR_EXPORT TopicPattern {
   /// Which rule `text` breaks, for people; empty if it is a pattern.
   static std::string_view fault(std::string_view text) noexcept;
 
+  /// As `topic_matches`.
   bool matches(const Topic& topic) const noexcept { return topic_matches(view(), topic.view()); }
 
-  constexpr std::string_view view() const noexcept { return text_.view(); }
+  constexpr std::string_view view() const noexcept { return text_.view(); }  ///< its text
   constexpr bool empty() const noexcept { return text_.empty(); }
 
   friend bool operator==(const TopicPattern& a, const TopicPattern& b) noexcept { return a.view() == b.view(); }

@@ -38,10 +38,14 @@ class [[nodiscard]] TypedReceived {
 
   /// What it came in. Only if there is a value.
   const Event& event() const noexcept { return *received_; }
+  /// The message with its topic, principal and payload. Only if there is a value.
   const Message& message() const noexcept { return *received_->template get_if<Message>(); }
 
+  /// Events overwritten since the last receive told of any.
   std::uint64_t missed() const noexcept { return missed_; }
+  /// Why the receive returned.
   Outcome outcome() const noexcept { return outcome_; }
+  /// Whether no value will come any more.
   bool closed() const noexcept { return outcome_ == Outcome::closed; }
 
   /// As `Received::keep`: keeps the event, and with it a value that was not decoded.
@@ -110,6 +114,7 @@ class TypedReceiver {
   /// Messages of the topic that were skipped: of another schema, or bytes that could not be read.
   std::uint64_t mismatched() const noexcept { return mismatched_; }
 
+  /// The name it subscribed with; "untagged" if it has none.
   std::string_view name() const noexcept { return receiver_.name(); }
 
   /// Those of the receiver underneath: `delivered` includes what was skipped here.
@@ -190,6 +195,7 @@ class Typed {
     return subscribe(SubscribeOptions{.name = std::string(name)});
   }
 
+  /// The topic it is for.
   const Topic& topic() const noexcept { return topic_; }
 
  private:

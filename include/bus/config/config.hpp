@@ -39,46 +39,54 @@ enum class Consumer : std::uint8_t {
   slow,  ///< count, and take `ConsumerConfig::delay` for each
 };
 
+/// How a host receives by itself.
 struct ConsumerConfig {
-  Consumer kind = Consumer::count;
-  std::chrono::nanoseconds delay = std::chrono::milliseconds(10);
+  Consumer kind = Consumer::count;  ///< what it does with each
+  std::chrono::nanoseconds delay = std::chrono::milliseconds(10);  ///< for `Consumer::slow`
 };
 
+/// A receiver of the bus.
 struct ReceiverConfig {
   SubscribeOptions options = {};
-  ConsumerConfig consumer = {};
+  ConsumerConfig consumer = {};  ///< who reads it
 };
 
+/// The router of the bus.
 struct RouterConfig {
   RouterOptions options = {};  ///< without `rate_limiter`
   std::string rate_limit = {};  ///< which of `Config::rate_limits` every publish passes; empty: none
 };
 
+/// A route of the router.
 struct RouteConfig {
   RouteOptions options = {};  ///< without `gate` and `rate_limiter`
   std::string rate_limit = {};  ///< which of `Config::rate_limits` its owner has; empty: none
-  ConsumerConfig consumer = {};
+  ConsumerConfig consumer = {};  ///< who reads it
 };
 
+/// A log.
 struct LogConfig {
-  std::filesystem::path directory = {};
+  std::filesystem::path directory = {};  ///< where it is, made if it does not exist; required
   LogOptions options = {};
 };
 
+/// A group of one of the logs.
 struct GroupConfig {
   std::string log = {};  ///< which of `Config::logs`
   GroupOptions options = {};
   ConsumerConfig consumer = {.kind = Consumer::none};  ///< of what it is done with, it acks
 };
 
+/// What binds the router to one of the logs.
 struct DurableTopicsConfig {
   std::string log = {};  ///< which of `Config::logs`
   DurableTopicsOptions options = {};
 };
 
+/// How a host shows what it counts.
 struct MetricsConfig {
   MetricsOptions options = {};
-  std::string listen_address = "127.0.0.1";
+  std::string listen_address = "127.0.0.1";  ///< where metrics are served
   std::optional<std::uint16_t> listen_port = {};  ///< none: metrics are not served; 0: any port that is free
 };
 
@@ -90,18 +98,22 @@ enum class Input : std::uint8_t {
   follow,  ///< a file, and what is written to it later
 };
 
+/// How a host stands by itself.
 struct ServeConfig {
-  Input input = Input::none;
-  std::filesystem::path file = {};
+  Input input = Input::none;  ///< where events come from
+  std::filesystem::path file = {};  ///< for `Input::file` and `Input::follow`
   std::chrono::nanoseconds drain = std::chrono::seconds(5);  ///< how long readers have to finish when the host ends
 };
 
 /// One host: one bus with its router, and what reads it and keeps its messages. A process that wants several buses has
 /// a Config for each. The names are those that other parts refer to.
 struct Config {
+  /// Parts by their names.
   template <class T>
   using Named = std::map<std::string, T, std::less<>>;
 
+  /// What was chosen for each part of the host.
+  /// @{
   Profile profile = Profile::standard;
   BusOptions bus = {};
   RouterConfig router = {};
@@ -113,6 +125,7 @@ struct Config {
   std::optional<DurableTopicsConfig> durable_topics = {};
   MetricsConfig metrics = {};
   ServeConfig serve = {};
+  /// @}
 };
 
 }  // namespace bus

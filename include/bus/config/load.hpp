@@ -62,6 +62,7 @@ BUSBAR_EXPORT std::string to_string(const ConfigError& error);
 class ConfigErrors {
  public:
   ConfigErrors() noexcept = default;  ///< none, as of what has loaded
+  /// Those given, in their order.
   explicit ConfigErrors(std::vector<ConfigError> errors) noexcept : errors_(std::move(errors)) {}
   auto begin() const noexcept { return errors_.begin(); }
   auto end() const noexcept { return errors_.end(); }
@@ -77,6 +78,7 @@ class ConfigErrors {
 
 /// Where a value is from.
 struct Origin {
+  /// What it is the value of.
   enum class Kind : std::uint8_t { standard, profile, file, environment };
   Kind kind = Kind::standard;
   std::string name = {};  ///< of the profile, the file or the variable
@@ -96,11 +98,13 @@ struct Setting {
   Origin origin;
 };
 
+/// A configuration that loaded, and how it came to be.
 struct LoadedConfig {
-  Config config;
+  Config config;  ///< as it is effective
   std::vector<Setting> settings;  ///< every value, section by section
 };
 
+/// A configuration, or everything that is wrong with it.
 using ConfigResult = boost::system::result<LoadedConfig, ConfigErrors>;
 
 /// Reads a file. Paths in it are relative to the directory the process is in. Errors: also of a file that cannot be

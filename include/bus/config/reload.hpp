@@ -25,6 +25,7 @@ namespace bus {
 
 /// What two configurations differ in.
 struct ConfigChange {
+  /// One key with different values.
   struct Item {
     std::string key;  ///< "logs.events.retention.bytes"; of a section that comes or goes its name, "routes.screen"
     std::string before;  ///< as TOML; empty if there was none

@@ -70,10 +70,11 @@ class [[nodiscard]] BUSBAR_EXPORT Measured {
   std::uint64_t number_ = 0;
 };
 
+/// All that is measured in a process, or in a part of it. See the head of this file.
 /// Threads: all functions from any thread.
 class BUSBAR_EXPORT Metrics final : public prometheus::Collectable {
  public:
-  /// Errors: throws std::invalid_argument naming the option that is wrong, std::bad_alloc.
+  /// Metrics of nothing yet. Errors: throws std::invalid_argument naming the option that is wrong, std::bad_alloc.
   explicit Metrics(MetricsOptions options = {});
   ~Metrics() override;
   Metrics(const Metrics&) = delete;

@@ -74,6 +74,7 @@ struct DurableTopic {
   Delivery delivery = Delivery::after_commit;
 };
 
+/// What is chosen when a router and a log are bound.
 struct DurableTopicsOptions {
   /// The first that matches counts. At least one.
   std::vector<DurableTopic> table;
@@ -139,6 +140,7 @@ class [[nodiscard]] BUSBAR_EXPORT PendingPublishReceipt {
   ///         resource_deadlock_would_occur in an observer that runs in the thread that delivers, unless it is ready.
   result<PublishReceipt> wait() const { return wait(nullptr); }
 
+  /// As `wait`, until `deadline`.
   /// Errors: timed_out; it may be committed and delivered yet. And those of `wait`.
   result<PublishReceipt> wait_until(std::chrono::steady_clock::time_point deadline) const { return wait(&deadline); }
 
@@ -167,9 +169,8 @@ class BUSBAR_EXPORT DurableTopics {
  public:
   /// Binds them. A publish on the router that begins afterwards is refused on durable topics.
   /// Cost: starts a thread.
-  /// Errors: throws std::invalid_argument, naming the option that is wrong, or if the router is bound already or its
-  /// bus
-  ///         has amnesia; std::bad_alloc; std::system_error if there is no thread to be had.
+  /// Errors: throws std::invalid_argument, naming the option that is wrong, or if the router is bound already or
+  ///         its bus has amnesia; std::bad_alloc; std::system_error if there is no thread to be had.
   DurableTopics(Router& router, Log& log, DurableTopicsOptions options);
 
   /// Closes.
@@ -177,12 +178,10 @@ class BUSBAR_EXPORT DurableTopics {
   DurableTopics(const DurableTopics&) = delete;
   DurableTopics& operator=(const DurableTopics&) = delete;
 
-  // Each of these takes what `Router::publish` takes. `Attributes::key` is the key of the record, too.
-
-  /// Publishes a message, and waits until it is committed and delivered. An object is encoded for the log; live
-  /// receivers get the object itself.
-  /// Blocks: for the commit and for what is to be delivered before, if the topic is durable; else never.
-  /// Errors: those of `Router::publish`, the router's rate limiter among them, and of `Log::append`; overloaded, beyond
+  /// Publishes what `Router::publish` takes, and waits until it is committed and delivered. An object is encoded for
+  /// the log; live receivers get the object itself. `Attributes::key` is the key of the record, too. Blocks: for the
+  /// commit and for what is to be delivered before, if the topic is durable; else never. Errors: those of
+  /// `Router::publish`, the router's rate limiter among them, and of `Log::append`; overloaded, beyond
   ///         `undelivered_bytes`. It was not delivered then, and with those that come before the commit not taken.
   ///         resource_deadlock_would_occur in an observer that runs in the thread that delivers: it must `submit`.
   ///         Throws what encoding an object throws; nothing was taken then.
@@ -207,12 +206,14 @@ class BUSBAR_EXPORT DurableTopics {
   /// `LogPlace::log` of what is delivered here.
   std::uint8_t number() const noexcept;
 
+  /// What has been counted so far.
   DurableTopicsStats stats() const;
 
   /// Takes nothing more, waits until what was taken is committed and delivered, and unbinds the router. Any number of
   /// times, one at a time. Errors: resource_deadlock_would_occur in an observer that runs in the thread that delivers.
   error_code close() noexcept { return close(nullptr); }
 
+  /// As `close`, until `deadline`.
   /// Errors: timed_out: something is on its way yet, and goes on. Nothing more is taken, and closing again waits again.
   error_code close_until(std::chrono::steady_clock::time_point deadline) noexcept { return close(&deadline); }
 

@@ -76,8 +76,8 @@ enum class FullDeadLetters : std::uint8_t {
 
 /// What is kept of dead letters that nobody takes away.
 struct DeadLetterOptions {
-  std::size_t most = 100'000;
-  FullDeadLetters full = FullDeadLetters::drop_oldest;
+  std::size_t most = 100'000;  ///< of one group
+  FullDeadLetters full = FullDeadLetters::drop_oldest;  ///< what happens beyond that
   std::optional<std::uint64_t> lag_bytes = std::uint64_t{1} << 30;  ///< as `GroupOptions::lag_bytes`
 };
 
@@ -86,9 +86,10 @@ struct DeadFilter {
   std::vector<TopicPattern> topics = {};  ///< that they were sent on; none: all
   std::string reason = {};  ///< text that is in the reason
   std::uint64_t first = 0;  ///< offsets, of the dead letters themselves
-  std::uint64_t last = ~std::uint64_t{0};
+  std::uint64_t last = ~std::uint64_t{0};  ///< included
 };
 
+/// Who gets which messages.
 enum class GroupMode : std::uint8_t {
   competing = 1,  ///< any member gets any message
   key_ordered = 2,  ///< messages with one key in order; those without as if competing
@@ -108,18 +109,20 @@ inline constexpr std::size_t max_group_patterns_bytes = std::size_t{8} << 10;
 
 }  // namespace limits
 
+/// What is chosen when a group is opened. Mode, patterns and start of one that exists already must be as they were; all
+/// else may change from opening to opening.
 struct GroupOptions {
   std::string name;  ///< 1 to `limits::max_name_bytes`; required
 
   // Of a group that exists already, these must be as they were.
-  GroupMode mode = GroupMode::competing;
+  GroupMode mode = GroupMode::competing;  ///< who gets which messages
   std::vector<TopicPattern> patterns = {};  ///< none: all topics; at most 8 KiB of text
-  GroupStart start = GroupStart::next;
+  GroupStart start = GroupStart::next;  ///< where it begins when it is made
 
   // These may change from opening to opening.
   std::chrono::nanoseconds visibility = std::chrono::seconds(30);  ///< of a lease, before the message is free again
   std::chrono::nanoseconds ceiling = std::chrono::minutes(5);  ///< of a lease that is extended
-  std::uint8_t attempts = 5;
+  std::uint8_t attempts = 5;  ///< leases of a message, before it goes to the dead letters
   /// What a nack waits, by attempts; the last one for all that follow.
   std::vector<std::chrono::nanoseconds> backoff = {std::chrono::milliseconds(100), std::chrono::milliseconds(500),
                                                    std::chrono::seconds(2), std::chrono::seconds(10),
@@ -130,20 +133,21 @@ struct GroupOptions {
   /// key in key-ordered mode, nor for two that both have more than `read_ahead` beyond, one of each in turn.
   std::size_t principal_read_ahead = 25'000;
   std::size_t read_ahead_bytes = std::size_t{8} << 20;  ///< of payload that is kept in memory for them
-  std::size_t quantum_bytes = 4096;
-  Weights weights = {};
+  std::size_t quantum_bytes = 4096;  ///< as `RouteOptions::quantum_bytes`
+  Weights weights = {};  ///< as `RouteOptions::weights`
 
   /// How much of the log the group holds back from retention and from a full disk, in bytes of whole segments, the last
   /// one counted. What is further behind may go, and is told by `LeaseBatch::missed`. None: all that it owes. It holds
   /// while the group is not open too.
   std::optional<std::uint64_t> lag_bytes = {};
-  DeadLetterOptions dead = {};
+  DeadLetterOptions dead = {};  ///< what is kept of its dead letters
 };
 
+/// What is chosen when a member joins. Beyond its credits it is given nothing.
 struct MemberOptions {
   std::string name = {};  ///< in broadcast mode required: who comes back by that name goes on where it was
-  std::uint32_t in_flight_messages = 64;
-  std::uint64_t in_flight_bytes = std::uint64_t{8} << 20;
+  std::uint32_t in_flight_messages = 64;  ///< credits: messages it has on lease at a time
+  std::uint64_t in_flight_bytes = std::uint64_t{8} << 20;  ///< credits: bytes of these
 };
 
 /// What became of an outcome.
@@ -163,10 +167,10 @@ class [[nodiscard]] BUSBAR_EXPORT Lease {
   Lease& operator=(Lease&& other) noexcept;
   ~Lease();  ///< without an outcome: `nack`
 
-  const RecordView& record() const noexcept { return record_; }
-  std::uint64_t offset() const noexcept { return record_.offset(); }
+  const RecordView& record() const noexcept { return record_; }  ///< the message
+  std::uint64_t offset() const noexcept { return record_.offset(); }  ///< where it stands in the log
   unsigned attempt() const noexcept { return attempt_; }  ///< 1 for the first
-  std::chrono::steady_clock::time_point deadline() const noexcept { return deadline_; }
+  std::chrono::steady_clock::time_point deadline() const noexcept { return deadline_; }  ///< when it runs out
 
   LeaseOutcome ack() noexcept;  ///< it is done
 
@@ -267,6 +271,7 @@ struct GroupStats {
   std::uint64_t missed = 0;
 };
 
+/// A queue on a log. See the head of this file.
 class BUSBAR_EXPORT Group {
  public:
   /// Opens the group, or makes it. There may be several objects of one group at a time; the options are those of the
@@ -279,13 +284,15 @@ class BUSBAR_EXPORT Group {
   Group& operator=(Group&&) noexcept;
   ~Group();
 
+  /// A new member, which receives from now on.
   /// Errors: invalid_argument, for a broadcast group without a name, or another with one; closed; out_of_memory; those
-  /// of the storage.
+  ///         of the storage.
   result<Member> join(const MemberOptions& options = {}) noexcept;
 
   /// Makes durable what became of messages so far. Errors: as `Log::sync`.
   error_code sync() noexcept;
 
+  /// What it has counted, and where it stands.
   GroupStats stats() const noexcept;
 
   /// Finishes what the group owes at and below `offset`, for all its members, be it on lease, delayed or not read yet:
@@ -325,9 +332,9 @@ class BUSBAR_EXPORT Group {
 /// stays as it is while the group goes on; a copy is cheap. Threads: any.
 class BUSBAR_EXPORT GroupPosition {
  public:
-  const std::string& group() const noexcept;
+  const std::string& group() const noexcept;  ///< its name
   const std::string& member() const noexcept;  ///< in broadcast mode; else empty
-  GroupMode mode() const noexcept;
+  GroupMode mode() const noexcept;  ///< as it was made
   const std::vector<TopicPattern>& patterns() const noexcept;  ///< none: all topics
 
   std::optional<std::uint64_t> lag_bytes() const noexcept;  ///< as `GroupOptions::lag_bytes`
@@ -346,6 +353,7 @@ class BUSBAR_EXPORT GroupPosition {
     std::string_view first_error = {};  ///< these are valid as long as the position, or a copy of it
     std::string_view last_error = {};
   };
+  /// How the message at `offset` has fared.
   /// Returns: nothing if none is known, as of one that is on lease for the first time.
   std::optional<Tried> tried(std::uint64_t offset) const noexcept;
 

@@ -16,8 +16,7 @@
 // Commit     All that waits is written at once and synced once, at most `batch_bytes` of it: by an appender that
 //            waits for its receipt, if nobody else is at it, or by the log's one commit thread.
 // Duplicates A message whose sender says who it is, by a producer's sequence or an id, is taken once however often it
-// is
-//            sent, also after a crash. The receipt of another copy says the offset of the first.
+//            is sent, also after a crash. The receipt of another copy says the offset of the first.
 // Failure    A write or a sync that fails is never tried again: the log takes nothing more (log_read_only), is read on,
 //            and can be opened again in the process (`reopen`). A full disk is no such failure.
 // Lifetime   The log must outlive the use of its readers, and receipts that wait. Destroying it is `close`.
@@ -84,7 +83,7 @@ class Receipt {
  public:
   /// Of the first record, if it is for several; the others follow without a gap.
   std::uint64_t offset() const noexcept { return offset_; }
-  std::uint64_t records() const noexcept { return records_; }
+  std::uint64_t records() const noexcept { return records_; }  ///< how many it is for
 
   /// Whether the log had them already, and nothing was written: see `DedupOptions`. What it had is as durable now.
   bool duplicate() const noexcept { return duplicate_; }
@@ -120,7 +119,7 @@ class [[nodiscard]] PendingReceipt {
   ///         refused or duplicates.
   result<Receipt<D>> wait() const noexcept { return wait(nullptr); }
 
-  /// Errors: timed_out; it may be committed yet. And those of `wait`.
+  /// As `wait`, until `deadline`. Errors: timed_out; it may be committed yet. And those of `wait`.
   result<Receipt<D>> wait_until(std::chrono::steady_clock::time_point deadline) const noexcept {
     return wait(&deadline);
   }
@@ -149,8 +148,10 @@ class BUSBAR_EXPORT Cursor {
  public:
   Cursor() = default;  ///< the oldest record
 
+  /// The text to keep. Errors: throws std::bad_alloc.
   std::string to_string() const;
-  /// Errors: invalid_argument.
+
+  /// The cursor that became `text`. Errors: invalid_argument.
   static result<Cursor> parse(std::string_view text);
 
   friend bool operator==(const Cursor&, const Cursor&) = default;
@@ -171,6 +172,7 @@ class From {
   /// The first record at or behind the first one that was written at that time or later; records may be a little out
   /// of order in time, as senders' clocks are.
   static From time(std::chrono::system_clock::time_point time) noexcept { return From(time); }
+  /// What the reader of that cursor had not returned yet.
   static From cursor(const Cursor& cursor) noexcept { return From(cursor); }
 
  private:
@@ -182,7 +184,9 @@ class From {
   Place place_;
 };
 
+/// What is chosen when a reader is made.
 struct ReadOptions {
+  /// Where it begins.
   From from = From::oldest();
 
   /// Records on other topics are skipped. None: all are read.
@@ -192,6 +196,7 @@ struct ReadOptions {
   std::size_t block_bytes = std::size_t{512} << 10;
 };
 
+/// What a reader came upon.
 enum class ReadOutcome : std::uint8_t {
   record,  ///< `LogReader::record` is the next one
   lost,  ///< `count` records are missing that the log should have
@@ -204,12 +209,13 @@ enum class ReadOutcome : std::uint8_t {
 /// The word for it: "record", "lost", …
 BUSBAR_EXPORT std::string_view to_string(ReadOutcome outcome) noexcept;
 
-/// What a reader came upon.
+/// What a reader came upon, and how much of it.
 class [[nodiscard]] ReadResult {
  public:
   ReadResult() noexcept = default;
+  /// `count` records of this outcome.
   ReadResult(ReadOutcome outcome, std::uint64_t count = 0) noexcept : outcome_(outcome), count_(count) {}
-  ReadOutcome outcome() const noexcept { return outcome_; }
+  ReadOutcome outcome() const noexcept { return outcome_; }  ///< what it came upon
   /// Records that are missing, the last of them in front of `LogReader::offset`; 0 but for `lost` and `overrun`.
   std::uint64_t count() const noexcept { return count_; }
 
@@ -226,6 +232,7 @@ class BUSBAR_EXPORT LogReader {
   LogReader& operator=(LogReader&&) noexcept;
   ~LogReader();
 
+  /// Goes on by one record, or over what is missing. Blocks: for the disk, not for an append.
   /// Errors: those of the storage, of a segment as a whole; out_of_memory; log_version_unsupported.
   result<ReadResult> next() noexcept;
 
@@ -308,12 +315,15 @@ struct ScrubProgress {
   std::uint64_t total_bytes = 0;
   std::uint64_t records = 0;  ///< found whole
 };
+
+/// What is chosen for a scrub.
 struct ScrubOptions {
   std::uint64_t bytes_per_second = std::uint64_t{32} << 20;  ///< 0: as fast as it goes
   /// Told now and then. Returns: whether to go on.
   std::function<bool(const ScrubProgress&)> on_progress = {};
 };
 
+/// A log that is open to append and to read. See the head of this file.
 /// Threads: all functions from any thread, but `close` and `reopen`.
 class BUSBAR_EXPORT Log {
  public:
@@ -330,6 +340,7 @@ class BUSBAR_EXPORT Log {
 
   // --- Appending ---
 
+  /// Appends a record.
   /// Returns: when it is as durable as asked. Blocks: for a sync, if so.
   /// Errors: overloaded, beyond `uncommitted_bytes`; no_space_on_device; log_read_only; closed; payload_too_large, if
   ///         it could not stand in a segment; topic_invalid, if it has none; key_too_long, name_invalid for a text that
@@ -382,8 +393,9 @@ class BUSBAR_EXPORT Log {
 
   // --- Reading ---
 
+  /// A new reader.
   /// Errors: invalid_argument, for impossible options or the cursor of another log; out_of_memory; those of the
-  /// storage.
+  ///         storage.
   result<LogReader> read(const ReadOptions& options = {}) noexcept;
 
   std::uint64_t first_offset() const noexcept;  ///< of the oldest record that may be there
@@ -407,12 +419,18 @@ class BUSBAR_EXPORT Log {
   result<std::uint64_t> drop_before(std::uint64_t offset) noexcept;
 
   /// Changes what can be changed while the log is open.
+  /// @{
   void set_retention(const Retention& retention) noexcept;
   void set_full_disk(FullDisk policy) noexcept;
+  /// @}
+
   /// More than `limits::max_spare_segments` are as many. Spares that are there already stay until they are used.
   void set_spare_segments(unsigned segments) noexcept;
 
+  /// Whether it takes nothing more: a write or a sync failed, or too much was lost.
   bool read_only() const noexcept;
+
+  /// What it has counted, and where it stands.
   LogStats stats() const noexcept;
 
   /// Closes it and opens it again, trusting nothing that is not proven to have been committed. No reader, receipt or
@@ -445,8 +463,9 @@ class BUSBAR_EXPORT Log {
 /// Threads: as Log.
 class BUSBAR_EXPORT LogSnapshot {
  public:
+  /// Opens what is there to look at it.
   /// Errors: no_such_file_or_directory if there is no log; log_version_unsupported; those of the storage;
-  /// out_of_memory.
+  ///         out_of_memory.
   static result<LogSnapshot> open(const std::filesystem::path& directory) noexcept;
   static result<LogSnapshot> open(std::unique_ptr<Storage> storage) noexcept;
 
@@ -454,16 +473,20 @@ class BUSBAR_EXPORT LogSnapshot {
   LogSnapshot& operator=(LogSnapshot&&) noexcept;
   ~LogSnapshot();
 
+  /// As in `Log`.
+  /// @{
   result<LogReader> read(const ReadOptions& options = {}) noexcept;
   result<LossReport> scrub(const ScrubOptions& options = {}) noexcept;
+  /// @}
 
   /// Looks for what has been committed since. Errors: those of the storage.
   error_code refresh() noexcept;
 
-  std::uint64_t first_offset() const noexcept;
-  std::uint64_t next_offset() const noexcept;
-  bool has_writer() const noexcept;
+  std::uint64_t first_offset() const noexcept;  ///< of the oldest record that may be there
+  std::uint64_t next_offset() const noexcept;  ///< of what is known to be committed
+  bool has_writer() const noexcept;  ///< whether somebody had it open to write, when it was looked at last
 
+  /// One file of the log.
   struct Segment {
     std::string name;
     std::uint64_t base_offset = 0;
@@ -473,7 +496,10 @@ class BUSBAR_EXPORT LogSnapshot {
     bool sealed = false;
     std::optional<std::chrono::system_clock::time_point> created = {};
   };
+  /// All segments, oldest first. Errors: those of the storage; throws std::bad_alloc.
   result<std::vector<Segment>> segments();
+
+  /// What is missing, as far as opening, readers and scrubs have come. Errors: throws std::bad_alloc.
   LossReport losses() const;
 
   /// With <bus/persistence/group.hpp>: where groups stand by what is known to be committed, in the order of their

@@ -56,6 +56,7 @@ struct DedupOptions {
   std::size_t producers = 10'000;  ///< beyond it the one goes that has been idle the longest
 };
 
+/// What is chosen when a log is opened.
 struct BUSBAR_EXPORT LogOptions {
   /// Bytes of a segment's file: 256 KiB to 4 GiB, a multiple of 4096. A record must fit into one.
   std::uint64_t segment_bytes = std::uint64_t{64} << 20;
@@ -71,21 +72,25 @@ struct BUSBAR_EXPORT LogOptions {
   std::size_t batch_bytes = std::size_t{1} << 20;
 
   /// What `Durability::interval` promises: a sync that soon after, or after so many bytes.
+  /// @{
   std::chrono::nanoseconds sync_every = std::chrono::seconds(1);
   std::size_t sync_every_bytes = std::size_t{1} << 20;
+  /// @}
 
+  /// Which records may go. None do, if nothing is said.
   Retention retention = {};
 
   /// How often the log looks whether anything is due: retention, the age of a segment. It also looks when a segment has
   /// been ended.
   std::chrono::nanoseconds timer = std::chrono::seconds(1);
 
-  /// Bytes that the directory may take, everything in it counted; none: as many as there are.
+  /// Bytes that the directory may take, everything in it counted, at least `segment_bytes`; none: as many as there are.
   std::optional<std::uint64_t> disk_bytes = {};
-  FullDisk full_disk = FullDisk::reject;
-  std::chrono::nanoseconds full_disk_wait = std::chrono::seconds(5);
+  FullDisk full_disk = FullDisk::reject;  ///< what becomes of an append for which there is no room
+  std::chrono::nanoseconds full_disk_wait = std::chrono::seconds(5);  ///< for `FullDisk::wait`
 
-  /// Segment files held ready, so that a full one is followed without delay. Each takes `segment_bytes` of the disk.
+  /// Segment files held ready, so that a full one is followed without delay; at most `limits::max_spare_segments`. Each
+  /// takes `segment_bytes` of the disk.
   unsigned spare_segments = 1;
 
   /// Compress payloads from so many bytes on, with LZ4, where it helps. Zero: never.
@@ -98,9 +103,12 @@ struct BUSBAR_EXPORT LogOptions {
   bool verify = false;
 
   /// An opening that finds more missing than this leaves the log readable and read-only until `accept_losses`: in one
-  /// place the smaller of `max_loss_bytes` and a segment; in all `max_loss_share` of the log.
+  /// place the smaller of `max_loss_bytes` and a segment; in all `max_loss_share` of the log, 0 to 1, or 64 KiB if that
+  /// is more. What is torn does not count.
+  /// @{
   std::uint64_t max_loss_bytes = std::uint64_t{64} << 20;
   double max_loss_share = 0.01;
+  /// @}
 
   /// Bytes of damaged regions that are kept in the directory `quarantine`, for somebody to look at.
   std::uint64_t quarantine_bytes = std::uint64_t{64} << 20;
@@ -116,7 +124,7 @@ struct BUSBAR_EXPORT LogOptions {
   /// Must outlive the log.
   const Clock* clock = &Clock::system();
 
-  /// For small devices: segments of 8 MiB, 2 MiB uncommitted, and at most 64 MiB of memory.
+  /// For small devices: segments of 8 MiB, 2 MiB uncommitted, 8 MiB of quarantine, and at most 64 MiB of memory.
   static LogOptions edge();
 };
 

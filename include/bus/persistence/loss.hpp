@@ -41,8 +41,10 @@ struct BUSBAR_EXPORT LossReport {
   std::vector<LogLoss> losses = {};  ///< by offset
 
   /// Sums of what is `lost` or `unproven`; what is torn was never promised.
+  /// @{
   std::uint64_t records() const noexcept;
   std::uint64_t bytes() const noexcept;
+  /// @}
 
   /// The report as JSON, in the form of docs/loss-report.schema.json.
   /// Errors: throws std::bad_alloc.

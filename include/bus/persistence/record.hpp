@@ -63,6 +63,7 @@ struct Record {
   std::optional<std::chrono::system_clock::time_point> expiry = {};
 };
 
+/// The bytes of a text. Lifetime: that of the text.
 inline std::span<const std::byte> as_payload(std::string_view text) noexcept {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
@@ -86,10 +87,17 @@ class BUSBAR_EXPORT RecordView {
  public:
   RecordView() noexcept = default;
 
+  /// Its number in the log: 0, 1, 2, …
   std::uint64_t offset() const noexcept { return offset_; }
+
+  /// As its sender gave it.
+  /// @{
   std::string_view topic() const noexcept { return topic_; }
   std::string_view principal() const noexcept { return principal_; }  ///< empty means the system
   std::span<const std::byte> payload() const noexcept { return payload_; }
+  /// @}
+
+  /// The payload as text.
   std::string_view text() const noexcept { return {reinterpret_cast<const char*>(payload_.data()), payload_.size()}; }
 
   /// By the wall, exact if its sender said it, else to 66 us.
@@ -98,7 +106,8 @@ class BUSBAR_EXPORT RecordView {
         std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::nanoseconds(time_ns_)));
   }
 
-  // What was not said is empty. Each call looks for it among the record's fields.
+  /// As in `Record`; what was not said is empty. Cost: each call looks for it among the record's fields.
+  /// @{
   std::string_view key() const noexcept;
   std::string_view source() const noexcept;
   std::optional<CorrelationId> correlation() const noexcept;
@@ -111,6 +120,7 @@ class BUSBAR_EXPORT RecordView {
   std::optional<std::uint8_t> priority() const noexcept;
   std::optional<std::chrono::system_clock::time_point> due() const noexcept;
   std::optional<std::chrono::system_clock::time_point> expiry() const noexcept;
+  /// @}
 
   /// Calls `each(Header)` for each header, in the order they were given.
   template <class Each>

@@ -30,6 +30,7 @@ class BUSBAR_EXPORT File {
  public:
   virtual ~File() = default;
 
+  /// Reads what is at `position` into `out`.
   /// Returns: bytes read, fewer than asked for at the end of the file or at the system's whim; 0 only at the end, or if
   /// none were asked for.
   virtual result<std::size_t> read(std::uint64_t position, std::span<std::byte> out) noexcept = 0;
@@ -44,6 +45,7 @@ class BUSBAR_EXPORT File {
   /// whatever a second call says.
   virtual error_code sync() noexcept = 0;
 
+  /// Bytes to the end of the file.
   virtual result<std::uint64_t> size() noexcept = 0;
 
   /// Cuts the file off, or makes it longer with zeros, which take no room. Durable after `sync`.
@@ -67,13 +69,16 @@ class BUSBAR_EXPORT Storage {
  public:
   virtual ~Storage() = default;
 
+  /// What a file is opened for.
   enum class Open {
     existing_to_read,
     existing,
     create,  ///< which must not exist
   };
+  /// Opens a file. Durable, if it was made, after `sync_names`.
   virtual result<std::unique_ptr<File>> open(std::string_view name, Open how) noexcept = 0;
 
+  /// What is there.
   /// Returns: the names of all files, directories not among them, in no order.
   virtual result<std::vector<std::string>> list() noexcept = 0;
 

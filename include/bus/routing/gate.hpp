@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// A gate lets several routes begin and end together.
 #pragma once
 
 #include <bus/detail/sync.hpp>
@@ -28,6 +30,7 @@ struct GateTraits {
 template <class Traits>
 class BasicGate {
  public:
+  /// How far it has come. There is no way back.
   enum State : std::uint32_t { staged, published, retired };
 
   BasicGate() = default;
@@ -45,13 +48,16 @@ class BasicGate {
   /// Shuts it for good, whatever it was.
   void retire() noexcept { state_.store(retired, Traits::open); }
 
+  /// What it is now.
   State state() const noexcept { return static_cast<State>(state_.load(Traits::look)); }  // sync ROUTE-GATE
+  /// Whether it admits messages.
   bool open() const noexcept { return state() == published; }
 
  private:
   sync::atomic<std::uint32_t> state_{staged};
 };
 
+/// The gate that `RouteOptions::gate` takes.
 using Gate = BasicGate<detail::GateTraits>;
 
 }  // namespace bus

@@ -35,16 +35,22 @@ enum class Overflow : std::uint8_t {
 /// Whose messages a route admits.
 class Scope {
  public:
+  /// Everybody's.
   static Scope all() { return Scope(Kind::all, {}); }
+  /// Those of one principal.
   static Scope principal(Principal only) { return Scope(Kind::principal, std::move(only)); }
+  /// Those of one principal, and the system's.
   static Scope principal_or_system(Principal only) { return Scope(Kind::principal_or_system, std::move(only)); }
 
+  /// Whether it admits everybody's.
   bool is_all() const noexcept { return kind_ == Kind::all; }
 
-  /// Whose messages it admits, unless all; and whether the system's besides.
+  /// Whose messages it admits, unless all.
   const Principal& only() const noexcept { return only_; }
+  /// Whether it admits the system's besides.
   bool with_system() const noexcept { return kind_ == Kind::principal_or_system; }
 
+  /// Whether it admits a message of this principal; empty is the system.
   bool admits(std::string_view principal) const noexcept {
     if (kind_ == Kind::all) return true;
     return principal == only_.view() || (kind_ == Kind::principal_or_system && principal.empty());
@@ -65,6 +71,7 @@ struct Weights {
   std::vector<std::pair<Principal, std::uint32_t>> principals = {};  ///< these go before their class
 };
 
+/// What is chosen when a route is subscribed.
 struct RouteOptions {
   /// Who reads; at most 64 bytes. Required.
   std::string owner;
@@ -87,7 +94,10 @@ struct RouteOptions {
   /// Credits: the most messages pending in the route; 0 is no limit.
   std::size_t credits = 0;
 
+  /// How the route is shared among principals. `RouteReceiver::set_weights` changes it.
   Weights weights = {};
+
+  /// Whose messages it admits.
   Scope scope = Scope::all();
 
   /// If given, nothing is admitted unless it is published.
@@ -96,6 +106,7 @@ struct RouteOptions {
   /// If given, what the route's owner takes from each principal is limited; what exceeds it is lost.
   std::shared_ptr<RateLimiter> rate_limiter = {};
 
+  /// What it does with a message for which it has no room.
   Overflow overflow = Overflow::evict_oldest_head;
 
   /// For `Overflow::detach`.

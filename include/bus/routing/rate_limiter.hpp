@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+//
+// How fast an owner may send on behalf of each principal.
 #pragma once
 
 #include <bus/error.hpp>
@@ -38,7 +40,8 @@ inline constexpr std::size_t max_rate_buckets = std::size_t{1} << 32;
 /// Cost:    one look-up and one reading of the clock; allocates for a pair that has no bucket.
 class BUSBAR_EXPORT RateLimiter {
  public:
-  /// Errors: throws std::invalid_argument naming a figure out of range. The clock must outlive the limiter.
+  /// A limiter with all its buckets full. Lifetime: the clock must outlive it.
+  /// Errors: throws std::invalid_argument naming a figure out of range.
   explicit RateLimiter(RateLimit limit = {}, const Clock& clock = Clock::system());
   ~RateLimiter();
   RateLimiter(const RateLimiter&) = delete;
@@ -52,6 +55,7 @@ class BUSBAR_EXPORT RateLimiter {
   /// Buckets that are remembered. Cost: O(1).
   std::size_t buckets() const noexcept;
 
+  /// The limit that is in force. Threads: any.
   RateLimit limit() const noexcept;
 
   /// Changes how fast senders may be from now on. What a bucket lacks, in bytes, it lacks under the new limit too.

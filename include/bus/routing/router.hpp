@@ -102,6 +102,7 @@ class PublishOutcome {
   std::uint32_t refused = 0;    ///< routes that refused it
   std::uint32_t gated = 0;      ///< routes whose gate was closed
 
+  /// Whether it was for no route: none took it, refused it, or had its gate closed.
   bool nobody_interested() const noexcept { return taken == 0 && refused == 0 && gated == 0; }
 
   /// Which routes refused it and why; the first 8 of `refused`.
@@ -109,6 +110,7 @@ class PublishOutcome {
     return {refusals_.data(), refused < max_refusals ? refused : max_refusals};
   }
 
+  /// Counts a refusal, and notes it if there is room. By the router.
   void add_refusal(RouteId route, Loss reason) noexcept {
     if (refused < max_refusals) refusals_[refused] = {route, reason};
     ++refused;
@@ -125,11 +127,12 @@ class [[nodiscard]] RouteReceived {
  public:
   RouteReceived() noexcept = default;
 
+  /// Whether there is a message.
   explicit operator bool() const noexcept { return outcome_ == Outcome::event; }
   const Message& operator*() const noexcept { return *event_->get_if<Message>(); }
   const Message* operator->() const noexcept { return event_->get_if<Message>(); }
-  const Event& event() const noexcept { return *event_; }
-  EventRef keep() const noexcept { return event_; }
+  const Event& event() const noexcept { return *event_; }  ///< what it came in; only if there is a message
+  EventRef keep() const noexcept { return event_; }  ///< a reference that outlives this
 
   /// Messages of this principal lost between its message before and this one. With no message: 0.
   std::uint64_t missed() const noexcept { return missed_; }
@@ -143,7 +146,9 @@ class [[nodiscard]] RouteReceived {
   /// When it was queued; none without `RouteOptions::ticks`.
   std::optional<std::chrono::steady_clock::time_point> queued() const noexcept { return queued_; }
 
+  /// Why the receive returned.
   Outcome outcome() const noexcept { return outcome_; }
+  /// Whether no message will come any more.
   bool closed() const noexcept { return outcome_ == Outcome::closed; }
 
  private:
@@ -167,7 +172,9 @@ class [[nodiscard]] RouteBatch {
   bool empty() const noexcept { return messages_.empty(); }
   const RouteReceived& operator[](std::size_t i) const noexcept { return messages_[i]; }
   explicit operator bool() const noexcept { return !messages_.empty(); }
+  /// Why the receive returned.
   Outcome outcome() const noexcept { return outcome_; }
+  /// Whether no message will come any more.
   bool closed() const noexcept { return outcome_ == Outcome::closed; }
 
  private:
@@ -197,10 +204,13 @@ struct RouteStats {
   /// Messages lost, by reason and by class of principal: `lost[reason][class]`.
   std::array<std::array<std::uint64_t, 3>, loss_reasons> lost{};
 
+  /// Messages lost for this reason.
   std::uint64_t lost_for(Loss reason) const noexcept {
     const auto& by_class = lost[static_cast<std::size_t>(reason)];
     return by_class[0] + by_class[1] + by_class[2];
   }
+
+  /// Messages lost for any reason.
   std::uint64_t lost_in_all() const noexcept {
     std::uint64_t sum = 0;
     for (std::size_t i = 0; i < loss_reasons; ++i) sum += lost_for(static_cast<Loss>(i));
@@ -228,6 +238,7 @@ struct RouteNameStats {
   std::uint64_t principals = 0;
   std::uint64_t waiting_publishers = 0;
 
+  /// Messages lost for any reason.
   std::uint64_t lost_in_all() const noexcept {
     std::uint64_t sum = 0;
     for (const auto& by_class : lost) sum += by_class[0] + by_class[1] + by_class[2];
@@ -316,13 +327,14 @@ class BUSBAR_EXPORT RouteReceiver {
   template <class CompletionToken>
   auto async_recv_batch(std::size_t max, CompletionToken&& token);
 
-  RouteId id() const noexcept;
-  std::string_view name() const noexcept;
+  RouteId id() const noexcept;  ///< as in a `Refusal`
+  std::string_view name() const noexcept;  ///< `RouteOptions::name`, or else the owner
 
-  /// Whether the route ended because it had no room for too long. From then on it takes and refuses nothing. Threads:
-  /// any.
+  /// Whether the route ended because it had no room for too long. From then on it takes and refuses nothing.
+  /// Threads: any.
   bool detached() const noexcept;
 
+  /// What the route has counted. Threads: any. Errors: throws std::bad_alloc.
   RouteStats stats() const;
 
   /// Changes `RouteOptions::weights`, from the next turn of each principal on. Threads: any.
@@ -340,6 +352,7 @@ class BUSBAR_EXPORT RouteReceiver {
   detail::Route* route_ = nullptr;
 };
 
+/// What is chosen when a router is made.
 struct RouterOptions {
   /// Routes that one owner may have at a time; 0 is no limit.
   std::size_t max_routes_per_owner = 0;
@@ -348,6 +361,7 @@ struct RouterOptions {
   std::shared_ptr<RateLimiter> rate_limiter = {};
 };
 
+/// What a router has counted, and each of its routes.
 struct RouterStats {
   bool amnesia = false;  ///< the bus has it
   std::uint64_t routes = 0;  ///< whose receivers are alive, detached ones included
@@ -376,7 +390,7 @@ class BUSBAR_EXPORT InterestWatch {
   std::uint64_t id_ = 0;
 };
 
-/// See the head of this file.
+/// Gives each subscription its own budget, and in it each principal its own queue. See the head of this file.
 class BUSBAR_EXPORT Router {
  public:
   /// One bus has one router.
@@ -421,12 +435,13 @@ class BUSBAR_EXPORT Router {
   /// No publish succeeds any more; receivers get what is left, then `closed`; who waits wakes. Closing the bus does
   /// this too. Threads: any, any number of times.
   void close() noexcept;
+  /// Whether it has been closed. Threads: any.
   bool closed() const noexcept;
 
   /// The name of a route, for a `Refusal`; empty if it has ended.
   std::string route_name(RouteId route) const;
 
-  /// Threads: any. Cost: O(routes), allocates; each route is looked at under its own lock.
+  /// What it has counted. Threads: any. Cost: O(routes), allocates; each route is looked at under its own lock.
   RouterStats stats() const;
 
  private:
