@@ -71,6 +71,7 @@ def group_forms(lines):
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         lines = show_head(file.read().splitlines())
+    sys.stdout.reconfigure(encoding="utf-8")
     group_forms(lines)
     end = max(i for i, line in enumerate(lines) if line.startswith("}  // namespace bus"))
     for line in lines[:end + 1]:  # behind it stands a specialisation for Boost
