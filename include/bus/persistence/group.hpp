@@ -284,7 +284,7 @@ class BUSBAR_EXPORT Group {
   Group& operator=(Group&&) noexcept;
   ~Group();
 
-  /// A new member, which receives from now on.
+  /// A member to receive with.
   /// Errors: invalid_argument, for a broadcast group without a name, or another with one; closed; out_of_memory; those
   ///         of the storage.
   result<Member> join(const MemberOptions& options = {}) noexcept;

@@ -459,8 +459,9 @@ class BUSBAR_EXPORT Log {
 };
 
 /// A log as it is on the disk, for tools: nothing is changed, and a live writer is not disturbed. Beside one, what it
-/// committed after the opening is seen by a reader that goes on, and nothing past its last commit is judged.
-/// Threads: as Log.
+/// committed after the opening is seen by a reader that goes on, and nothing past its last commit is judged. Opening
+/// and `refresh` hold the writer's lock for a moment, to see whether somebody has it: a writer that opens the log just
+/// then gets log_locked. Threads: as Log.
 class BUSBAR_EXPORT LogSnapshot {
  public:
   /// Opens what is there to look at it.
@@ -484,7 +485,8 @@ class BUSBAR_EXPORT LogSnapshot {
 
   std::uint64_t first_offset() const noexcept;  ///< of the oldest record that may be there
   std::uint64_t next_offset() const noexcept;  ///< of what is known to be committed
-  bool has_writer() const noexcept;  ///< whether somebody had it open to write, when it was looked at last
+  /// Whether somebody held the writer's lock when it was looked at last, or that could not be known.
+  bool has_writer() const noexcept;
 
   /// One file of the log.
   struct Segment {
