@@ -23,13 +23,13 @@ enum class errc : int {
   topic_invalid = 2,       ///< not a topic: see `Topic` for the grammar
   pattern_invalid = 3,     ///< not a pattern: see `TopicPattern` for the grammar
   principal_invalid = 4,   ///< not a principal: see `Principal`
-  payload_too_large = 5,   ///< over `BusOptions::max_payload_bytes`, or what a segment of the log can hold
+  payload_too_large = 5,   ///< over `BusOptions::max_payload_bytes`, a rate limit, or a segment of the log
   name_invalid = 6,        ///< a name over 64 bytes, or with a space or a control byte; a text too long for the log
   nodes_exhausted = 7,     ///< users hold so many events that the ring has no node left
   observer_too_deep = 8,   ///< publishes nested in observers more than 16 deep
   schema_mismatch = 9,     ///< a typed read of a payload that has another schema
   decode_failed = 10,      ///< a schema could not read the bytes
-  out_of_memory = 11,      ///< growing the node pool failed; nothing was published
+  out_of_memory = 11,      ///< there was no memory for it; nothing was taken
   rate_limited = 12,       ///< the owner has sent too much for this principal lately; nothing was published
   gate_not_staged = 13,    ///< the gate was published or retired before
   too_many_routes = 14,    ///< the owner has as many routes as it may

@@ -169,8 +169,8 @@ class BUSBAR_EXPORT DurableTopics {
  public:
   /// Binds them. A publish on the router that begins afterwards is refused on durable topics.
   /// Cost: starts a thread.
-  /// Errors: throws std::invalid_argument, naming the option that is wrong, or if the router is bound already or
-  ///         its bus has amnesia; std::bad_alloc; std::system_error if there is no thread to be had.
+  /// Errors: throws std::invalid_argument, naming the option that is wrong, or if the router is bound already or its
+  ///         bus has amnesia; std::bad_alloc; std::system_error if there is no thread to be had.
   DurableTopics(Router& router, Log& log, DurableTopicsOptions options);
 
   /// Closes.

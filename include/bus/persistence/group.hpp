@@ -112,7 +112,7 @@ inline constexpr std::size_t max_group_patterns_bytes = std::size_t{8} << 10;
 /// What is chosen when a group is opened. Mode, patterns and start of one that exists already must be as they were; all
 /// else may change from opening to opening.
 struct GroupOptions {
-  std::string name;  ///< 1 to `limits::max_name_bytes`; required
+  std::string name;  ///< 1 to `limits::max_name_bytes`, and behind `dead_prefix` a topic; required
 
   // Of a group that exists already, these must be as they were.
   GroupMode mode = GroupMode::competing;  ///< who gets which messages
@@ -123,7 +123,7 @@ struct GroupOptions {
   std::chrono::nanoseconds visibility = std::chrono::seconds(30);  ///< of a lease, before the message is free again
   std::chrono::nanoseconds ceiling = std::chrono::minutes(5);  ///< of a lease that is extended
   std::uint8_t attempts = 5;  ///< leases of a message, before it goes to the dead letters
-  /// What a nack waits, by attempts; the last one for all that follow.
+  /// What a message waits after a nack, or when its lease has run out, by attempts; the last one for all that follow.
   std::vector<std::chrono::nanoseconds> backoff = {std::chrono::milliseconds(100), std::chrono::milliseconds(500),
                                                    std::chrono::seconds(2), std::chrono::seconds(10),
                                                    std::chrono::seconds(30)};
@@ -236,7 +236,8 @@ class BUSBAR_EXPORT Member {
   template <class CompletionToken>
   auto async_receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline, CompletionToken&& token);
 
-  /// Acks what this member has on lease at and below `offset`. Returns: how many. Errors: log_read_only; out_of_memory.
+  /// Acks what this member has on lease at and below `offset`. Returns: how many. Errors: closed; log_read_only;
+  /// out_of_memory.
   result<std::size_t> ack_through(std::uint64_t offset) noexcept;
 
  private:
@@ -285,8 +286,8 @@ class BUSBAR_EXPORT Group {
   ~Group();
 
   /// A member to receive with.
-  /// Errors: invalid_argument, for a broadcast group without a name, or another with one; closed; out_of_memory; those
-  ///         of the storage.
+  /// Errors: invalid_argument, for a broadcast group without a name, or another with one; closed; out_of_memory;
+  ///         overloaded, beyond 65,535 members; those of the storage.
   result<Member> join(const MemberOptions& options = {}) noexcept;
 
   /// Makes durable what became of messages so far. Errors: as `Log::sync`.

@@ -330,7 +330,8 @@ class BUSBAR_EXPORT Log {
   /// Opens the log in a directory, or begins one, and judges what a crash or damage has left. The directory is made,
   /// with those above it, if it does not exist.
   /// Errors: log_locked; log_version_unsupported; invalid_argument, for impossible options; log_foreign, if a segment
-  ///         belongs to another log; those of the storage; out_of_memory.
+  ///         belongs to another log; resource_unavailable_try_again, if there is no thread to be had; those of the
+  ///         storage; out_of_memory.
   static result<Log> open(const std::filesystem::path& directory, const LogOptions& options = {}) noexcept;
   static result<Log> open(std::unique_ptr<Storage> storage, const LogOptions& options = {}) noexcept;
 
@@ -353,7 +354,8 @@ class BUSBAR_EXPORT Log {
   /// and as many records as `uncommitted_bytes` has units of 2 KiB, or 4,096.
   /// A duplicate, if all are such, of records that follow each other in the log without a gap.
   /// Errors: batch_mixed, if some are duplicates and others are not, or it holds one twice. A record that says neither
-  ///         producer nor id is no duplicate. And those of the other form.
+  ///         producer nor id is no duplicate. invalid_argument, for none or too many; payload_too_large, beyond these
+  ///         bytes. And those of the other form.
   template <Durability D = Durability::synced>
   result<Receipt<D>> append(std::span<const Record> records) noexcept {
     const auto pending = take<D>(records, true, nullptr);

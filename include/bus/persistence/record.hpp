@@ -48,7 +48,7 @@ struct Record {
 
   /// When it happened, by the wall; if not said, when the log wrote it.
   std::optional<std::chrono::system_clock::time_point> time = {};
-  std::string_view source = {};  ///< the sender's name
+  std::string_view source = {};  ///< the sender's name, at most `limits::max_name_bytes`
   std::optional<CorrelationId> correlation = {};
   std::optional<TraceContext> trace = {};
   bool terminal = false;  ///< the end of a stream
