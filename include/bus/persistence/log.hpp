@@ -169,8 +169,8 @@ class From {
   static From next() noexcept { return From(Next()); }  ///< what is committed from now on
   /// What was dropped from there on is told first.
   static From offset(std::uint64_t offset) noexcept { return From(offset); }
-  /// The first record at or behind the first one that was written at that time or later; records may be a little out
-  /// of order in time, as senders' clocks are.
+  /// The first record whose time is that or later, from the segment on that was written at that time. Records may be a
+  /// little out of order in time, as senders' clocks are.
   static From time(std::chrono::system_clock::time_point time) noexcept { return From(time); }
   /// What the reader of that cursor had not returned yet.
   static From cursor(const Cursor& cursor) noexcept { return From(cursor); }
