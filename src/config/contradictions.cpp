@@ -39,10 +39,10 @@ class Finder {
     std::vector<std::string> names;
     for (const auto& [one, value] : named) names.push_back(one);
     const std::string_view near = nearest(name, names);
-    if (!near.empty()) names = {std::string(near)};
+    const std::string guess = near.empty() ? "" : did_you_mean(in_quotes(near));
     for (std::string& one : names) one = in_quotes(one);
     const std::string none = "a name of [" + std::string(section) + ".NAME], of which there is none";
-    add(part, instance, {key}, in_quotes(name), names.empty() ? none : any_of(names));
+    add(part, instance, {key}, in_quotes(name) + guess, names.empty() ? none : any_of(names));
   }
 
   void look_at_rates() {

@@ -109,19 +109,19 @@ std::vector<std::string> names_of_keys(Part part) {
   return names;
 }
 
-/// Says which one was meant, or else which ones there are.
-std::string meant(std::string_view given, const std::vector<std::string>& known) {
+/// " (did you mean capacity?)", behind what is not known; nothing, if none is near.
+std::string guess(std::string_view given, const std::vector<std::string>& known) {
   std::vector<std::string> names = known;
   for (const std::string& name : known) {
     if (const std::size_t dot = name.find('.'); dot != name.npos) names.push_back(name.substr(0, dot));
   }
   const std::string_view near = nearest(given, names);
-  if (near.empty()) return any_of(known);
-  if (std::ranges::count(known, near) != 0) return std::string(near);
+  if (near.empty()) return "";
+  if (std::ranges::count(known, near) != 0) return did_you_mean(near);
   std::vector<std::string> under;  // the name of a table of keys
   std::ranges::copy_if(known, std::back_inserter(under),
                        [&](const std::string& name) { return name.starts_with(std::string(near) + "."); });
-  return any_of(under);
+  return did_you_mean(any_of(under));
 }
 
 class Loader {
@@ -268,7 +268,7 @@ class Loader {
         collect(part, instance, *node.as_table(), name + ".", given);
       } else if (!is_whole || std::ranges::count(known, name) == 0) {
         const std::string full = full_name(part, instance, above + as_toml_key(key.str()));
-        add(place_of(key.source()), full, "an unknown key", meant(name, known));
+        add(place_of(key.source()), full, "an unknown key" + guess(name, known), any_of(known));
       }
     }
   }
@@ -325,7 +325,7 @@ class Loader {
     }
     for (const auto& [name, text] : environment_) {
       if (!name.starts_with(prefix) || std::ranges::count(known, name) != 0) continue;
-      add_variable(name, "an unknown variable", meant(name, known));
+      add_variable(name, "an unknown variable" + guess(name, known), any_of(known));
     }
   }
 

@@ -42,4 +42,6 @@ std::string_view nearest(std::string_view given, std::span<const std::string> kn
   return best;
 }
 
+std::string did_you_mean(std::string_view what) { return " (did you mean " + std::string(what) + "?)"; }
+
 }  // namespace bus::detail

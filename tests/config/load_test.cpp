@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -25,6 +26,7 @@ namespace {
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 /// The errors of a file named "f", as lines.
 std::vector<std::string> errors_of(std::string_view text, const Environment& environment = {}) {
@@ -45,6 +47,17 @@ std::string shown(const LoadedConfig& loaded, std::string_view section, std::str
     if (one.section == section && one.key == key) return one.toml + " # " + to_string(one.origin);
   }
   return "not there";
+}
+
+/// The keys of a section, as "pattern, durability or delivery".
+std::string keys_of(std::string_view section) {
+  std::vector<std::string> names;
+  for (const ConfigKey& key : config_keys()) {
+    if (key.section == section) names.push_back(key.name);
+  }
+  std::string text = names.front();
+  for (std::size_t i = 1; i < names.size(); ++i) text += (i + 1 < names.size() ? ", " : " or ") + names[i];
+  return text;
 }
 
 constexpr std::string_view host = R"(
@@ -185,17 +198,19 @@ TEST(LoadConfig, what_is_shown_loads_as_the_same) {
 // --- Errors. ---
 
 TEST(ConfigErrors, are_told_all_at_once_in_the_order_of_their_places) {
-  EXPECT_THAT(errors_of("[bus]\ncapasity = 1\ncapacity = 1\n[routes.r]\npatterns = [\"a..b\", 3]\nbudget = 1\n",
-                        {{"BUSBAR_METRICS_NAMESPACE", "1"}}),
-              ElementsAre("f:2:1: bus.capasity: found an unknown key; allowed: capacity",
-                          "f:3:12: bus.capacity: found 1; allowed: an integer, 2 to 1048576",
-                          "f:5:13: routes.r.patterns: found \"a..b\" (a segment is empty); allowed: a list of one or "
-                          "more, each a topic with the wildcards * and, at its end, >",
-                          "f:5:21: routes.r.patterns: found 3; allowed: a list of one or more, each a topic with the "
-                          "wildcards * and, at its end, >",
-                          "f:6:1: routes.r.budget: found an unknown key; allowed: budget_bytes",
-                          "environment: BUSBAR_METRICS_NAMESPACE: found \"1\" (it holds another character); allowed: "
-                          "letters, digits and underscores, or nothing"));
+  EXPECT_THAT(
+      errors_of("[bus]\ncapasity = 1\ncapacity = 1\n[routes.r]\npatterns = [\"a..b\", 3]\nbudget = 1\n",
+                {{"BUSBAR_METRICS_NAMESPACE", "1"}}),
+      ElementsAre("f:2:1: bus.capasity: found an unknown key (did you mean capacity?); allowed: " + keys_of("bus"),
+                  "f:3:12: bus.capacity: found 1; allowed: an integer, 2 to 1048576",
+                  "f:5:13: routes.r.patterns: found \"a..b\" (a segment is empty); allowed: a list of one or "
+                  "more, each a topic with the wildcards * and, at its end, >",
+                  "f:5:21: routes.r.patterns: found 3; allowed: a list of one or more, each a topic with the "
+                  "wildcards * and, at its end, >",
+                  "f:6:1: routes.r.budget: found an unknown key (did you mean budget_bytes?); allowed: " +
+                      keys_of("routes.NAME"),
+                  "environment: BUSBAR_METRICS_NAMESPACE: found \"1\" (it holds another character); allowed: "
+                  "letters, digits and underscores, or nothing"));
 }
 
 TEST(ConfigErrors, of_a_file_that_is_no_toml_say_where) {
@@ -215,22 +230,36 @@ TEST(ConfigErrors, take_no_letter_for_a_blank) {
 
 TEST(ConfigErrors, name_the_key_that_was_meant) {
   const auto meant = [](const std::string& section, const std::string& key) {
-    const auto errors = errors_of(section + key + " = 1\n");
-    const std::size_t at = errors.empty() ? 0 : errors.front().find("; allowed: ");
-    return errors.empty() ? "" : errors.front().substr(at + 11);
+    const auto loaded = parse_config(section + key + " = 1\n", "f");
+    return loaded ? "" : loaded.error().begin()->found;
   };
   const std::string log = "[logs.x]\ndirectory = \"d\"\n";
-  EXPECT_EQ(meant("", "profil"), "profile");
-  EXPECT_EQ(meant("", "rate_limit"), "rate_limits");
-  EXPECT_EQ(meant(log, "segment_age"), "segment_age_s") << "the unit was left out";
-  EXPECT_EQ(meant(log, "retention_bytes"), "retention.bytes");
-  EXPECT_EQ(meant(log, "retention"), "retention.bytes, retention.age_s or retention.records");
-  EXPECT_EQ(meant("[serve]\n", "something_else"), "input, file or drain_ms") << "nothing is near";
+  EXPECT_EQ(meant("", "profil"), "an unknown key (did you mean profile?)");
+  EXPECT_EQ(meant("", "rate_limit"), "an unknown key (did you mean rate_limits?)");
+  EXPECT_EQ(meant(log, "segment_age"), "an unknown key (did you mean segment_age_s?)") << "the unit was left out";
+  EXPECT_EQ(meant(log, "retention_bytes"), "an unknown key (did you mean retention.bytes?)");
+  EXPECT_EQ(meant(log, "retention"),
+            "an unknown key (did you mean retention.bytes, retention.age_s or retention.records?)");
+  EXPECT_EQ(meant("[serve]\n", "something_else"), "an unknown key") << "nothing is near";
+}
+
+TEST(ConfigErrors, tell_all_the_keys_there_are_whichever_was_meant) {
+  EXPECT_THAT(errors_of("[serve]\nimput = 1\n"),
+              ElementsAre("f:2:1: serve.imput: found an unknown key (did you mean input?); allowed: input, file or "
+                          "drain_ms"));
+  EXPECT_THAT(errors_of("[serve]\nsomething_else = 1\n"),
+              ElementsAre("f:2:1: serve.something_else: found an unknown key; allowed: input, file or drain_ms"));
+  EXPECT_THAT(errors_of("[logs.events]\ndirectory = \"d\"\n[logs.audit]\ndirectory = \"e\"\n[groups.g]\nlog = "
+                        "\"event\"\n"),
+              ElementsAre("f:6:7: groups.g.log: found \"event\" (did you mean \"events\"?); allowed: \"audit\" or "
+                          "\"events\""));
 }
 
 TEST(ConfigErrors, take_a_key_with_a_dot_in_its_name_for_no_table) {
   EXPECT_THAT(errors_of("[logs.x]\ndirectory = \"d\"\n\"retention.bytes\" = 1\n"),
-              ElementsAre("f:3:1: logs.x.\"retention.bytes\": found an unknown key; allowed: retention.bytes"));
+              ElementsAre("f:3:1: logs.x.\"retention.bytes\": found an unknown key (did you mean retention.bytes?); "
+                          "allowed: " +
+                          keys_of("logs.NAME")));
 }
 
 TEST(ConfigErrors, of_sections) {
@@ -263,7 +292,8 @@ TEST(ConfigErrors, of_rows) {
                   "* and, at its end, >",
                   "f:5:63: durable_topics.table[3].pattern: found \"a\"; allowed: a pattern of its own: row 1 "
                   "has this one",
-                  "f:5:68: durable_topics.table[3].delivry: found an unknown key; allowed: delivery"));
+                  "f:5:68: durable_topics.table[3].delivry: found an unknown key (did you mean delivery?); allowed: "
+                  "pattern, durability or delivery"));
 }
 
 TEST(ConfigErrors, of_values_that_contradict_each_other) {
@@ -272,7 +302,7 @@ TEST(ConfigErrors, of_values_that_contradict_each_other) {
               ElementsAre("f:3:21: rate_limits.x.max_message_bytes: found 11; allowed: at most burst_bytes, 10: no "
                           "larger message can ever come"));
   EXPECT_THAT(errors_of("[rate_limits.x]\n[routes.r]\npatterns = [\">\"]\nrate_limit = \"y\"\n"),
-              ElementsAre("f:4:14: routes.r.rate_limit: found \"y\"; allowed: \"x\""));
+              ElementsAre("f:4:14: routes.r.rate_limit: found \"y\" (did you mean \"x\"?); allowed: \"x\""));
   EXPECT_THAT(
       errors_of("[router]\nmax_routes_per_owner = 1\n[routes.a]\npatterns = [\">\"]\nowner = \"o\"\n[routes.b]\n"
                 "patterns = [\">\"]\nowner = \"o\"\n"),
@@ -374,9 +404,10 @@ TEST(ConfigEnvironment, does_not_make_a_wrong_file_right) {
 }
 
 TEST(ConfigEnvironment, has_no_variables_but_those_that_are_known) {
+  const std::string found = ": found an unknown variable (did you mean BUSBAR_CAPACITY?); allowed: BUSBAR_PROFILE, ";
   EXPECT_THAT(errors_of("", {{"BUSBAR_CAPACTIY", "2"}, {"BUSBAR_BUS_CAPACITY", "2"}, {"OTHER", ""}}),
-              ElementsAre("environment: BUSBAR_BUS_CAPACITY: found an unknown variable; allowed: BUSBAR_CAPACITY",
-                          "environment: BUSBAR_CAPACTIY: found an unknown variable; allowed: BUSBAR_CAPACITY"));
+              ElementsAre(StartsWith("environment: BUSBAR_BUS_CAPACITY" + found),
+                          StartsWith("environment: BUSBAR_CAPACTIY" + found)));
 }
 
 TEST(ConfigEnvironment, must_be_utf_8) {
