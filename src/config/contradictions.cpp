@@ -23,6 +23,7 @@ class Finder {
     look_at_logs();
     look_at_groups();
     look_at_durable_topics();
+    look_at_metrics();
     return std::move(found_);
   }
 
@@ -130,6 +131,14 @@ class Finder {
       add(Part::durable_rows, std::to_string(row - table.begin() + 1), {"pattern"}, in_quotes(row->pattern.view()),
           "a pattern of its own: row " + std::to_string(first - table.begin() + 1) + " has this one");
     }
+  }
+
+  void look_at_metrics() {
+    const MetricsOptions& options = config_.metrics.options;
+    const auto is_amnesia = [](const auto& label) { return label.first == amnesia_label_name; };
+    if (!options.amnesia_label || std::ranges::none_of(options.labels, is_amnesia)) return;
+    add(Part::metrics, "", {"labels", "amnesia_label"},
+        in_quotes(amnesia_label_name) + " (the metrics use it themselves)", "it only with amnesia_label = false");
   }
 
   const Config& config_;

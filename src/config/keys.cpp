@@ -327,13 +327,16 @@ bool is_label(std::string_view text) {
   const auto is_fit = [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); };
   return !text.empty() && is_letter(text.front()) && std::ranges::all_of(text, is_fit);
 }
+std::string_view fault_of_name_of_metrics(std::string_view text) {
+  if (!is_label(text)) return "it holds another character";
+  return text.starts_with("__") ? "two underscores are for Prometheus itself" : "";
+}
 std::string_view fault_of_name_space(std::string_view text) {
-  return text.empty() || is_label(text) ? "" : "it holds another character";
+  return text.empty() ? "" : fault_of_name_of_metrics(text);
 }
 std::string_view fault_of_label(std::string_view text) {
-  if (!is_label(text)) return "it holds another character";
-  if (text.starts_with("__")) return "two underscores are for Prometheus itself";
-  return text == "amnesia" ? "the metrics use it themselves" : "";
+  const std::string_view fault = fault_of_name_of_metrics(text);
+  return fault.empty() && std::ranges::count(metric_labels, text) != 0 ? "the metrics use it themselves" : fault;
 }
 std::string_view fault_of_any(std::string_view) { return ""; }
 std::string_view fault_of_address(std::string_view text) { return fault_of_name(text); }
@@ -691,8 +694,9 @@ void add_metrics(std::vector<Key>& all) {
                                              "Stands before every name, with an underscore between."),
                               "letters, digits and underscores, or nothing", fault_of_name_space),
                          "BUSBAR_METRICS_NAMESPACE"));
+  const std::vector<std::string> own(metric_labels.begin(), metric_labels.end());
   Key labels = text(key<OfMetrics>("labels", at(options, &MetricsOptions::labels), "Labels of every sample."),
-                    "letters, digits and underscores", fault_of_any);
+                    "letters, digits and underscores, but not " + any_of(own), fault_of_any);
   labels.name_fault = fault_of_label;
   all.push_back(std::move(labels));
   all.push_back(variable(key<OfMetrics>("amnesia_label", at(options, &MetricsOptions::amnesia_label),

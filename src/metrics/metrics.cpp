@@ -24,7 +24,6 @@ namespace bus {
 namespace detail {
 namespace {
 
-constexpr std::string_view amnesia_name = "amnesia";
 constexpr std::string_view other_names = "other";
 
 /// With what is no UTF-8 replaced: one such label makes a whole page unreadable.
@@ -37,22 +36,14 @@ std::string as_utf8(std::string_view text) {
                               "\"; allowed are " + std::string(allowed));
 }
 
-std::set<std::string_view> own_labels(const MetricsOptions& options) {
-  std::set<std::string_view> own{"le", "quantile"};
-  if (options.amnesia_label) own.insert(amnesia_name);
-  for (const Subject* subject : metric_subjects()) {
-    own.insert(subject->labels.begin(), subject->labels.end());
-    for (const Metric& metric : subject->metrics) own.insert(metric.label.name);
-  }
-  return own;
-}
-
 MetricsOptions checked(MetricsOptions options) {
   const auto is_name = [](const std::string& name) { return prometheus::CheckLabelName(name); };
   if (!options.name_space.empty() && !is_name(options.name_space)) {
-    throw_wrong("name_space", options.name_space, "letters, digits and underscores, not a digit first");
+    throw_wrong("name_space", options.name_space,
+                "letters, digits and underscores, not a digit or two underscores first");
   }
-  std::set<std::string_view> taken = own_labels(options);
+  std::set<std::string_view> taken(metric_labels.begin(), metric_labels.end());
+  if (options.amnesia_label) taken.insert(amnesia_label_name);
   for (const auto& [name, value] : options.labels) {
     if (!is_name(name)) {
       throw_wrong("labels", name, "letters, digits and underscores, not a digit or two underscores first");
@@ -260,7 +251,7 @@ void MetricsCore::add_samples(prometheus::MetricFamily& family, const Series& se
     if (!value.empty()) labels.push_back({std::string(name), std::string(value)});
   };
   for (const auto& [name, value] : options_.labels) label(name, value);
-  if (options_.amnesia_label) label(amnesia_name, series.amnesia ? "on" : "off");
+  if (options_.amnesia_label) label(amnesia_label_name, series.amnesia ? "on" : "off");
   for (std::size_t i = 0; i < series.names.size(); ++i) label(series.subject->labels[i], series.names[i]);
 
   if (metric.kind == MetricKind::histogram) {

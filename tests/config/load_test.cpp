@@ -325,6 +325,10 @@ TEST(ConfigErrors, of_values_that_contradict_each_other) {
   EXPECT_THAT(errors_of(log + "[durable_topics]\nlog = \"x\"\ntable = [{pattern = \"a\"}]\n[bus]\namnesia = true\n"),
               ElementsAre("f:7:11: bus.amnesia: found true; allowed: false: with [durable_topics] messages are written "
                           "to a log"));
+  const std::string label = "[metrics]\nlabels = {amnesia = \"x\"}\n";
+  EXPECT_THAT(errors_of(label), ElementsAre("f:2:10: metrics.labels: found \"amnesia\" (the metrics use it "
+                                            "themselves); allowed: it only with amnesia_label = false"));
+  EXPECT_THAT(errors_of(label + "amnesia_label = false\n"), IsEmpty());
 }
 
 TEST(ConfigErrors, of_more_patterns_than_a_group_may_have) {

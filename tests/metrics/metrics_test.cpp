@@ -5,6 +5,7 @@
 #include <bus/persistence/log.hpp>
 #include <bus/routing/router.hpp>
 
+#include "metrics/table.hpp"
 #include "simulation/sim_disk.hpp"
 
 #include <gmock/gmock.h>
@@ -23,6 +24,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -211,7 +213,9 @@ TEST(Metrics, refuse_impossible_options) {
   const auto error = [](MetricsOptions options) { return error_of([&] { Metrics metrics(std::move(options)); }); };
   EXPECT_EQ(
       error({.name_space = "ron-bus"}),
-      "MetricsOptions::name_space has \"ron-bus\"; allowed are letters, digits and underscores, not a digit first");
+      "MetricsOptions::name_space has \"ron-bus\"; allowed are letters, digits and underscores, not a digit or two "
+      "underscores first");
+  EXPECT_THAT(error({.name_space = "__ron"}), HasSubstr("MetricsOptions::name_space has \"__ron\""));
   EXPECT_THAT(error({.labels = {{"1st", "x"}}}), HasSubstr("MetricsOptions::labels has \"1st\""));
   for (const char* taken : {"receiver", "le", "reason", "amnesia"}) {
     EXPECT_EQ(error({.labels = {{taken, "x"}}}), "MetricsOptions::labels has \"" + std::string(taken) +
@@ -220,6 +224,17 @@ TEST(Metrics, refuse_impossible_options) {
   EXPECT_THAT(error({.labels = {{"twice", "x"}, {"twice", "y"}}}), HasSubstr("\"twice\""));
   EXPECT_THAT(error({.labels = {{"service", "\xFF"}}}), HasSubstr("UTF-8"));
   EXPECT_EQ(error({.labels = {{"amnesia", "x"}}, .amnesia_label = false}), "none");
+}
+
+TEST(Metrics, have_the_labels_that_nobody_else_may_have) {
+  std::set<std::string_view> own{"le", "quantile"};
+  for (const detail::Subject* subject : detail::metric_subjects()) {
+    own.insert(subject->labels.begin(), subject->labels.end());
+    for (const detail::Metric& metric : subject->metrics) {
+      if (!metric.label.name.empty()) own.insert(metric.label.name);
+    }
+  }
+  EXPECT_THAT(metric_labels, testing::ElementsAreArray(own));
 }
 
 TEST(Metrics, refuse_what_they_measure_already) {
