@@ -67,7 +67,8 @@ pattern = "agent.v1.done"
 ## Changes while a host runs
 
 Keys that are marked as live can be changed while a host runs: `bus::reload` applies what is new in them and reports
-what was applied and what needs a restart. Every other key needs one, and so do sections that come or go.
+what was applied and what needs a restart. Every other key needs one, and so do sections that come or go; and a live key
+whose new value contradicts one that has to wait for it.
 )";
 
 struct Intro {

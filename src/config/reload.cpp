@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include <bus/config/reload.hpp>
 
+#include "config/contradictions.hpp"
 #include "config/keys.hpp"
 
 #include <algorithm>
@@ -57,60 +58,92 @@ T* find(const Config::Named<T*>& named, const std::string& name) {
   return found != named.end() ? found->second : nullptr;
 }
 
-/// Makes an object what its section says. Returns: whether there is one.
-bool apply(Part part, const std::string& name, const Config& wanted, const RunningHost& host) {
+/// Whether there is an object to which a section's live keys can be applied.
+bool has_object(Part part, const std::string& name, const RunningHost& host) {
   switch (part) {
-    case Part::bus:
-      if (host.bus == nullptr) return false;
-      host.bus->set_warnings_per_minute(wanted.bus.warnings_per_minute);
-      return true;
-    case Part::rate_limits: {
-      RateLimiter* const limiter = find(host.rate_limits, name);
-      if (limiter != nullptr) limiter->set_limit(wanted.rate_limits.find(name)->second);
-      return limiter != nullptr;
-    }
-    case Part::routes: {
-      RouteReceiver* const route = find(host.routes, name);
-      if (route != nullptr) route->set_weights(wanted.routes.find(name)->second.options.weights);
-      return route != nullptr;
-    }
-    case Part::logs: {
-      Log* const log = find(host.logs, name);
-      if (log == nullptr) return false;
-      const LogOptions& options = wanted.logs.find(name)->second.options;
-      log->set_retention(options.retention);
-      log->set_full_disk(options.full_disk);
-      log->set_spare_segments(options.spare_segments);
-      return true;
-    }
+    case Part::bus: return host.bus != nullptr;
+    case Part::rate_limits: return find(host.rate_limits, name) != nullptr;
+    case Part::routes: return find(host.routes, name) != nullptr;
+    case Part::logs: return find(host.logs, name) != nullptr;
     default: return false;
   }
+}
+
+/// Makes the object, which must be there, what its section says.
+void apply(Part part, const std::string& name, const Config& next, const RunningHost& host) {
+  switch (part) {
+    case Part::bus: return host.bus->set_warnings_per_minute(next.bus.warnings_per_minute);
+    case Part::rate_limits: return find(host.rate_limits, name)->set_limit(next.rate_limits.find(name)->second);
+    case Part::routes: return find(host.routes, name)->set_weights(next.routes.find(name)->second.options.weights);
+    case Part::logs: {
+      Log& log = *find(host.logs, name);
+      const LogOptions& options = next.logs.find(name)->second.options;
+      log.set_retention(options.retention);
+      log.set_full_disk(options.full_disk);
+      return log.set_spare_segments(options.spare_segments);
+    }
+    default: return;
+  }
+}
+
+/// What will be in force: the running configuration with the live changes for which there is an object. A change that
+/// contradicts what stays is taken back, and `can_change` with it. Two that contradict each other both are.
+template <class HasObject>
+Config in_force(const Config& running, const Config& wanted, const std::vector<Difference>& all,
+                std::vector<bool>& can_change, HasObject has_object) {
+  Config next = running;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Difference& one = all[i];
+    can_change.push_back(one.key != nullptr && one.key->is_live && has_object(one.part, one.instance));
+    if (can_change[i]) one.key->set(next, one.instance, one.key->get(wanted, one.instance));
+  }
+  for (bool is_settled = false; !is_settled;) {
+    is_settled = true;
+    for (const Contradiction& wrong : contradictions(next)) {
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        const Difference& one = all[i];
+        const bool has_share = can_change[i] && one.part == wrong.part && one.instance == wrong.instance &&
+                               contains(wrong.keys, one.key->name);
+        if (!has_share) continue;
+        one.key->set(next, one.instance, one.key->get(running, one.instance));
+        can_change[i] = is_settled = false;
+      }
+    }
+  }
+  return next;
+}
+
+/// Tells them apart, in their order.
+ConfigChange told(std::vector<Difference>&& all, const std::vector<bool>& can_change) {
+  ConfigChange change;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    (can_change[i] ? change.live : change.restart).push_back(std::move(all[i].item));
+  }
+  return change;
 }
 
 }  // namespace
 
 ConfigChange diff(const Config& running, const Config& wanted) {
-  ConfigChange change;
-  for (Difference& one : differences(running, wanted)) {
-    const bool is_live = one.key != nullptr && one.key->is_live;
-    (is_live ? change.live : change.restart).push_back(std::move(one.item));
-  }
-  return change;
+  std::vector<Difference> all = differences(running, wanted);
+  std::vector<bool> can_change;
+  (void)in_force(running, wanted, all, can_change, [](Part, const std::string&) { return true; });
+  return told(std::move(all), can_change);
 }
 
 ConfigChange reload(Config& running, const Config& wanted, const RunningHost& host) {
-  ConfigChange change;
+  std::vector<Difference> all = differences(running, wanted);
+  std::vector<bool> can_change;
+  const Config next = in_force(running, wanted, all, can_change,
+                               [&](Part part, const std::string& name) { return has_object(part, name, host); });
   std::set<std::pair<Part, std::string>> applied;
-  for (Difference& one : differences(running, wanted)) {
-    const bool can_change = one.key != nullptr && one.key->is_live;
-    if (can_change && !applied.contains({one.part, one.instance}) && apply(one.part, one.instance, wanted, host)) {
-      applied.emplace(one.part, one.instance);
-    }
-    const bool is_live = can_change && applied.contains({one.part, one.instance});
-    if (is_live) one.key->set(running, one.instance, one.key->get(wanted, one.instance));
-    (is_live ? change.live : change.restart).push_back(std::move(one.item));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Difference& one = all[i];
+    if (!can_change[i]) continue;
+    if (applied.emplace(one.part, one.instance).second) apply(one.part, one.instance, next, host);
+    one.key->set(running, one.instance, one.key->get(next, one.instance));
   }
-  return change;
+  return told(std::move(all), can_change);
 }
 
 }  // namespace bus

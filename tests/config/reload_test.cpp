@@ -80,6 +80,35 @@ TEST(ConfigDiff, of_what_is_the_same_is_nothing) {
   EXPECT_TRUE(change.live.empty() && change.restart.empty());
 }
 
+constexpr std::string_view small_disk = R"(
+[logs.l]
+directory = "d"
+segment_bytes = 262_144
+spare_segments = 0
+disk_bytes = 10_000_000
+)";
+
+constexpr std::string_view large_disk = R"(
+[logs.l]
+directory = "d"
+segment_bytes = 262_144
+spare_segments = 0
+disk_bytes = 40_000_000
+retention.bytes = 20_000_000
+retention.records = 5
+)";
+
+TEST(ConfigDiff, takes_what_contradicts_a_restart_for_one) {
+  const ConfigChange change = diff(config_of(small_disk), config_of(large_disk));
+  EXPECT_THAT(lines(change.live), ElementsAre("logs.l.retention.records: \"none\" -> 5"));
+  EXPECT_THAT(lines(change.restart),
+              ElementsAre("logs.l.retention.bytes: \"none\" -> 20000000", "logs.l.disk_bytes: 10000000 -> 40000000"));
+  const ConfigChange back = diff(config_of(large_disk), config_of(small_disk));
+  EXPECT_THAT(lines(back.live),
+              ElementsAre("logs.l.retention.bytes: 20000000 -> \"none\"", "logs.l.retention.records: 5 -> \"none\""))
+      << "that contradicts nothing";
+}
+
 class Reload : public testing::Test {
  protected:
   void SetUp() override { std::filesystem::remove_all(directory); }
@@ -144,6 +173,22 @@ TEST_F(Reload, reports_what_it_has_no_object_for_as_not_applied) {
               ElementsAre("rate_limits.slow.bytes_per_second: 10485760 -> 7",
                           "routes.r.weights.principals: {} -> {bob = 3}", "logs.l.retention.records: \"none\" -> 5",
                           "logs.l.full_disk: \"reject\" -> \"wait\"", "logs.l.spare_segments: 1 -> 0"));
+}
+
+TEST_F(Reload, leaves_for_the_restart_what_contradicts_what_is_in_force) {
+  Config running = config_of(small_disk);
+  const Config wanted = config_of(large_disk);
+  Log log = Log::open(directory, running.logs.at("l").options).value();
+  const RunningHost host{.logs = {{"l", &log}}};
+  const ConfigChange change = reload(running, wanted, host);
+  EXPECT_EQ(change, diff(config_of(small_disk), wanted));
+  EXPECT_FALSE(running.logs.at("l").options.retention.bytes) << "with 10,000,000 bytes of disk";
+  EXPECT_EQ(running.logs.at("l").options.retention.records, 5U);
+  EXPECT_EQ(reload(running, wanted, host).restart, change.restart) << "it comes up again";
+
+  Config raised = running;  // as after the restart
+  raised.logs.at("l").options.disk_bytes = 40'000'000;
+  EXPECT_THAT(lines(reload(raised, wanted, host).live), ElementsAre("logs.l.retention.bytes: \"none\" -> 20000000"));
 }
 
 TEST_F(Reload, has_a_log_keep_less) {

@@ -34,9 +34,12 @@ struct ConfigChange {
   };
   std::vector<Item> live;  ///< can change while the host runs
   std::vector<Item> restart;  ///< needs another start
+  friend bool operator==(const ConfigChange&, const ConfigChange&) = default;
 };
 
-/// Changes nothing. The keys come in the order of docs/configuration.md. Errors: throws std::bad_alloc.
+/// Changes nothing. The keys come in the order of docs/configuration.md. What could change while the host runs but
+/// contradicts what cannot, as more retention than `disk_bytes` has been so far, is under `restart` with it.
+/// Errors: throws std::bad_alloc.
 BUSBAR_EXPORT ConfigChange diff(const Config& running, const Config& wanted);
 
 /// What a configuration was made into, by the names there. What is not said is not there.
@@ -49,9 +52,9 @@ struct RunningHost {
 };
 
 /// Applies what can change, notes it in `running`, and reports as `diff` does: `live` was applied. What belongs to an
-/// object that `host` has not got is reported under `restart`, and comes up again at the next reload.
-/// Threads: one at a time for a host. Errors: throws std::bad_alloc; what was noted was applied. Throws
-/// std::invalid_argument for figures that no loader lets pass.
+/// object that `host` has not got is reported under `restart`, and comes up again at the next reload. So `running`
+/// never contradicts itself, whatever waits for the restart. Threads: one at a time for a host. Errors: throws
+/// std::bad_alloc; what was noted was applied. Throws std::invalid_argument for figures that no loader lets pass.
 BUSBAR_EXPORT ConfigChange reload(Config& running, const Config& wanted, const RunningHost& host);
 
 }  // namespace bus
