@@ -236,7 +236,7 @@ void Core::unsubscribe(ReceiverState& state) noexcept {
     --totals.receivers;
     totals.delivered += last.delivered;
     totals.filtered += last.filtered;
-    totals.missed += last.missed;
+    totals.missed += state.tell_missed(last.missed);
     for (Drain* drain : drains_) drain->note(state);
   }
   note_progress();
@@ -293,13 +293,13 @@ BusStats Core::stats() {
     places[&totals] = stats.names.size();
     stats.names.push_back({name, totals.receivers, totals.delivered, totals.filtered, totals.missed, 0});
   }
-  for (const ReceiverState* state : live_) {
+  for (ReceiverState* state : live_) {
     const ReceiverCounts one = state->counts();
     stats.receivers.push_back(state->stats(one));
     NameStats& sum = stats.names[places[&state->totals()]];
     sum.delivered += one.delivered;
     sum.filtered += one.filtered;
-    sum.missed += one.surely_missed;
+    sum.missed += state->tell_missed(one.surely_missed);
     sum.pending = std::max(sum.pending, one.pending);
   }
   return stats;

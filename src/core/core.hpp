@@ -133,7 +133,7 @@ struct NameTotals {
 /// `ReceiverStats` without the name, which costs memory.
 struct ReceiverCounts {
   std::uint64_t published, delivered, filtered, missed, pending;
-  std::uint64_t surely_missed;  ///< of `missed`, without what the receiver may be taking just now; only grows
+  std::uint64_t surely_missed;  ///< of `missed`, without what the receiver may be taking just now
 };
 
 /// What a router is to a bus: it is handed each event it publishes, and told of the end.
@@ -287,6 +287,10 @@ class ReceiverState {
   ReceiverCounts counts() const noexcept;
   ReceiverStats stats(const ReceiverCounts& counts) const;
 
+  /// What was missed, as counters tell it, which never go back: what was delivered may be counted before what was
+  /// missed in front of it. Threads: one at a time, under the bus's mutex.
+  std::uint64_t tell_missed(std::uint64_t missed) noexcept { return told_missed_ = std::max(told_missed_, missed); }
+
   const std::string& name() const noexcept { return name_; }
   std::uint64_t number() const noexcept { return number_; }
   NameTotals& totals() const noexcept { return totals_; }
@@ -329,6 +333,7 @@ class ReceiverState {
   const std::uint64_t number_;
   std::uint64_t start_ = 0;
   std::uint64_t missed_ = 0;
+  std::uint64_t told_missed_ = 0;
   sync::atomic<std::uint32_t> references_{1};
   sync::atomic<bool> abandoned_{false};
   const Event* batch_[Receiver::max_batch];

@@ -124,6 +124,7 @@ Received ReceiverState::attempt() noexcept {
     received.event_ = event;
     received.outcome_ = Outcome::event;
     count_delivered(1);
+    sync::at_seam("receive:before-missed");
   } else {
     received.outcome_ = scanned == Scan::closed ? Outcome::closed : Outcome::empty;
   }
@@ -265,11 +266,14 @@ void ReceiverState::abandon() noexcept {
 }
 
 ReceiverCounts ReceiverState::counts() const noexcept {
+  // The end first: what is published and received between the two looks would else count as overwritten unread.
+  const std::uint64_t published = core_->ring.end().position;
+  sync::at_seam("counts:after-end");
   const std::uint64_t missed = record_.missed.load(sync::relaxed);
   const std::uint64_t filtered = record_.filtered.load(sync::relaxed);
   const std::uint64_t delivered = record_.delivered.load(sync::relaxed);
   const std::uint64_t position = start_ + delivered + filtered + missed;
-  const std::uint64_t end = std::max(position, core_->ring.end().position);
+  const std::uint64_t end = std::max(position, published);
   const std::uint64_t capacity = core_->ring.capacity();
   const std::uint64_t behind = end - position;
   const std::uint64_t uncounted = behind > capacity ? behind - capacity : 0;

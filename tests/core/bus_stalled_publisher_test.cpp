@@ -2,8 +2,9 @@
 //
 // BUS-1 with real threads: a publisher descheduled half-way through a publish, or a reader in the middle of reading,
 // delays nobody, costs nobody an event, and lets no memory grow.
+#include "core/seams.hpp"
+
 #include <bus/bus.hpp>
-#include <bus/detail/sync.hpp>
 
 #include <gtest/gtest.h>
 
@@ -38,16 +39,6 @@ class Stop {
   std::latch reached_{1}, go_on_{1};
 };
 
-thread_local Stop* stop_of_this_thread = nullptr;
-
-}  // namespace
-
-void bus::sync::at_seam(const char* name) noexcept {
-  if (stop_of_this_thread != nullptr) stop_of_this_thread->at(name);
-}
-
-namespace {
-
 using bus::ConfigUpdated;
 using bus::errc;
 
@@ -62,7 +53,7 @@ class StoppedPublisher {
  public:
   StoppedPublisher(bus::Bus& hub, std::string_view seam) : stop_(seam) {
     thread_ = std::jthread([this, tx = hub.sender()]() mutable {
-      stop_of_this_thread = &stop_;
+      bus_test::at_seam = [this](std::string_view name) { stop_.at(name); };
       sent_ = tx.send(ConfigUpdated{of_the_stopped});
     });
     stop_.wait_until_reached();
