@@ -293,12 +293,15 @@ result<PublishOutcome> DurableCore::pass_on(Message&& message, const Attributes&
 result<std::shared_ptr<DurableEntry>> DurableCore::hand_over(const DurableTopic& row, Message&& message,
                                                              const Attributes& attributes, const LogAttributes& logged,
                                                              bool will_wait, const Deadline* deadline) {
-  // What the router would refuse must not be in the log.
-  if (const error_code refused = router_->admit(nullptr, message, attributes)) return refused;
   const Payload encoded = message.payload.encoded();
   const SchemaInfo* const schema = message.payload.schema();
+  // What the router would refuse must not be in the log; and what is not taken costs its sender nothing.
+  if (const error_code refused = router_->admit(nullptr, message, attributes)) return refused;
   Room room(*this, RouterCore::charge_for(message));
-  if (const error_code refused = room.take(deadline)) return refused;
+  if (const error_code refused = room.take(deadline)) {
+    router_->take_back(nullptr, message);
+    return refused;
+  }
 
   const auto entry = std::make_shared<DurableEntry>(shared_from_this(), &row, std::move(message), attributes);
   entry->charge_ = RouterCore::charge_for(entry->message_);
@@ -321,6 +324,7 @@ result<std::shared_ptr<DurableEntry>> DurableCore::hand_over(const DurableTopic&
   const auto ticket = LogAccess::hand_over(log_, record, row.durability, goes_on_to_wait, deadline, *entry);
   if (!ticket) {
     entry->under_way_.reset();
+    router_->take_back(nullptr, entry->message_);
     return ticket.error();
   }
   room.keep();  // it is given back when it has been delivered

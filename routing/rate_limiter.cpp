@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -40,6 +41,15 @@ RateLimit checked(const RateLimit& limit) {
   return limit;
 }
 
+/// How long so many tokens take to come. Rounded up: what is sent over a long time never exceeds the rate.
+std::chrono::nanoseconds time_for(std::uint64_t tokens, const RateLimit& limit) {
+  using namespace std::chrono;
+  const std::uint64_t whole = std::min(tokens / limit.bytes_per_second, long_time);
+  const auto rest = static_cast<double>(tokens % limit.bytes_per_second);
+  return seconds(whole) +
+         nanoseconds(static_cast<std::int64_t>(std::ceil(rest * 1e9 / static_cast<double>(limit.bytes_per_second))));
+}
+
 }  // namespace
 
 /// What a bucket lacks is remembered as the moment at which it will be full again (the form of the algorithm known as
@@ -50,6 +60,10 @@ struct alignas(64) RateLimiter::Shard {
   boost::unordered_flat_map<std::string, Time> full_at;
   std::size_t swept_at_size = 16;
 };
+
+RateLimiter::Shard& RateLimiter::shard_of(const std::string& key) const noexcept {
+  return shards_[boost::hash<std::string>()(key) / 64 % shard_count];
+}
 
 RateLimiter::RateLimiter(RateLimit limit, const Clock& clock)
     : clock_(clock), shards_(std::make_unique<Shard[]>(shard_count)) {
@@ -82,24 +96,16 @@ void RateLimiter::set_limit(const RateLimit& limit) {
 }
 
 result<void> RateLimiter::admit(std::string_view owner, std::string_view principal, std::uint64_t bytes) {
-  using namespace std::chrono;
   std::string key = key_of(owner, principal);
-  Shard& shard = shards_[boost::hash<std::string>()(key) / 64 % shard_count];
+  Shard& shard = shard_of(key);
   const Time now = clock_.steady();
   const std::lock_guard lock(shard.mutex);
   const RateLimit& limit = shard.limit;
   if (bytes > limit.max_message_bytes || bytes > limit.burst_bytes) return make_error_code(errc::payload_too_large);
-  const auto time_for = [&](std::uint64_t tokens) {
-    const std::uint64_t whole = std::min(tokens / limit.bytes_per_second, long_time);
-    const auto rest = static_cast<double>(tokens % limit.bytes_per_second);
-    // Rounded up: what is sent over a long time never exceeds the rate.
-    return seconds(whole) +
-           nanoseconds(static_cast<std::int64_t>(std::ceil(rest * 1e9 / static_cast<double>(limit.bytes_per_second))));
-  };
   const auto found = shard.full_at.find(key);
   const Time full_at = found != shard.full_at.end() ? std::max(found->second, now) : now;
-  const Time after = full_at + time_for(bytes);
-  if (after - now > time_for(limit.burst_bytes)) return make_error_code(errc::rate_limited);
+  const Time after = full_at + time_for(bytes, limit);
+  if (after - now > time_for(limit.burst_bytes, limit)) return make_error_code(errc::rate_limited);
   if (found != shard.full_at.end()) {
     found->second = after;
     return {};
@@ -112,6 +118,16 @@ result<void> RateLimiter::admit(std::string_view owner, std::string_view princip
   }
   shard.full_at.emplace(std::move(key), after);
   return {};
+}
+
+void RateLimiter::give_back(std::string_view owner, std::string_view principal, std::uint64_t bytes) noexcept try {
+  const std::string key = key_of(owner, principal);
+  Shard& shard = shard_of(key);
+  const std::lock_guard lock(shard.mutex);
+  const auto found = shard.full_at.find(key);
+  if (found != shard.full_at.end()) found->second -= time_for(bytes, shard.limit);  // else it is full by now
+} catch (const std::bad_alloc&) {
+  // As the header says.
 }
 
 std::size_t RateLimiter::buckets() const noexcept {

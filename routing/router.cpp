@@ -20,6 +20,11 @@ using Deadline = std::chrono::steady_clock::time_point;
 
 constexpr std::string_view other_names = "other";
 
+/// Who sends, to the limiter.
+std::string_view owner_of(const std::string* source) noexcept {
+  return source != nullptr ? std::string_view(*source) : std::string_view();
+}
+
 std::size_t hash_of(std::string_view text) noexcept { return std::hash<std::string_view>()(text); }
 
 [[noreturn]] void throw_wrong(std::string_view option, std::string_view given, std::string_view allowed) {
@@ -390,11 +395,15 @@ error_code RouterCore::admit(const std::string* source, const Message& message, 
   if (const errc wrong = bus->fault_of(message); wrong != errc{}) return wrong;
   if (attributes.key.size() > limits::max_key_bytes) return errc::key_too_long;
   if (options.rate_limiter == nullptr) return {};
-  const std::string_view owner = source != nullptr ? std::string_view(*source) : std::string_view();
-  const auto admitted = options.rate_limiter->admit(owner, message.principal.view(), message.payload.size());
+  const auto admitted = options.rate_limiter->admit(owner_of(source), message.principal.view(), message.payload.size());
   if (admitted) return {};
   rate_limited_.fetch_add(1, sync::relaxed);
   return admitted.error();
+}
+
+void RouterCore::take_back(const std::string* source, const Message& message) noexcept {
+  if (options.rate_limiter == nullptr) return;
+  options.rate_limiter->give_back(owner_of(source), message.principal.view(), message.payload.size());
 }
 
 result<PublishOutcome> RouterCore::publish(RoutePublisher& publisher, const std::string* source, Message&& message,

@@ -98,6 +98,9 @@ class RouterCore final : public CloseListener, public std::enable_shared_from_th
 
   BUSBAR_EXPORT error_code admit(const std::string* source, const Message& message, const Attributes& attributes);
 
+  /// A message that was admitted is not published after all.
+  BUSBAR_EXPORT void take_back(const std::string* source, const Message& message) noexcept;
+
   /// Whether the topic is reserved, and a publish on it is to be refused.
   bool is_reserved(const Topic& topic, RoutePublisher& publisher) noexcept;
 

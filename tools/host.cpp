@@ -13,7 +13,7 @@ using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 /// How long a message waits for a route that has publishers wait; and how often a publish that waits for a log looks
-/// whether it is to stop. Not more often: each look counts as an overload, and passes the rate limiter.
+/// whether it is to stop. Not more often: each look counts as an overload.
 constexpr auto patience = 1s;
 
 /// Messages that are on their way to the log, at most.
@@ -134,17 +134,12 @@ void Host::publish(const bus::Message& message, const Interrupt& interrupt) {
     if (!outcome) refuse(outcome.error());
     return;
   }
-  for (bool waited = false;;) {
+  for (;;) {
     auto receipt = topics_->submit_until(message, steady_clock::now() + patience);
-    const bool was_admitted = waited;  // by the limiter, which is asked again each time
+    const bool has_no_room = !receipt && receipt.error() == bus::errc::timed_out;  // it was not taken
+    if (has_no_room && !interrupt.requested()) continue;
     if (receipt) {
       in_flight_.push_back(std::move(*receipt));
-    } else if (receipt.error() == bus::errc::timed_out && !interrupt.requested()) {
-      waited = true;  // it was not taken, and the log has no room yet
-      continue;
-    } else if (receipt.error() == bus::errc::rate_limited && was_admitted &&
-               !interrupt.wait_until(steady_clock::now() + patience)) {
-      continue;
     } else {
       refuse(receipt.error());
     }

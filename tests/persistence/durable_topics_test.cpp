@@ -464,6 +464,27 @@ TEST_F(DurableTopicsTest, what_the_router_would_refuse_is_not_in_the_log) {
   EXPECT_EQ(topics->stats().undelivered, 0U);
 }
 
+TEST_F(DurableTopicsTest, what_is_not_taken_costs_nothing_of_the_rate) {
+  router.reset();
+  const StoppedClock clock;
+  const auto limiter = std::make_shared<RateLimiter>(RateLimit{.bytes_per_second = 1, .burst_bytes = 10}, clock);
+  router.emplace(hub, RouterOptions{.rate_limiter = limiter});
+  const std::vector<Header> nameless{{"", "value"}};
+  bind({.table = {{"done.>"}}, .undelivered_bytes = 1});
+  gate.set(true);
+  const auto first = topics->submit(message("done.a", "5 byt")).value();
+  EXPECT_EQ(topics->submit(message("done.a", "5 byt")).error(), errc::overloaded);
+  EXPECT_EQ(topics->submit_until(message("done.a", "5 byt"), past).error(), errc::timed_out);
+  EXPECT_EQ(topics->submit(message("done.a", "6 byte")).error(), errc::rate_limited);
+  gate.set(false);
+  ASSERT_TRUE(first.wait());
+  EXPECT_EQ(topics->submit(message("done.a", "5 byt"), {}, {.headers = nameless}).error(), errc::name_invalid);
+  EXPECT_TRUE(topics->publish(message("done.a", "5 byt"))) << "once, for all that was not taken";
+  EXPECT_EQ(topics->publish(message("done.a", "x")).error(), errc::rate_limited);
+  EXPECT_EQ(router->publish(message("token", "x")).error(), errc::rate_limited) << "both are of no sender";
+  EXPECT_TRUE(router->sender("s").publish(message("token", "x")));
+}
+
 TEST_F(DurableTopicsTest, what_the_log_refuses_is_delivered_to_nobody) {
   bind();
   auto route = subscribe();

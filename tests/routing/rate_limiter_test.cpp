@@ -43,6 +43,25 @@ TEST(RateLimiter, has_the_figures_of_the_guide_unless_given_others) {
   EXPECT_EQ(limiter.buckets(), 0U);
 }
 
+TEST(RateLimiter, takes_back_what_was_not_sent) {
+  ManualClock clock;
+  RateLimiter limiter(slow, clock);
+  EXPECT_TRUE(admits(limiter, 60));
+  EXPECT_TRUE(admits(limiter, 40));
+  limiter.give_back("o", "agent.a", 40);
+  EXPECT_FALSE(admits(limiter, 41));
+  EXPECT_TRUE(admits(limiter, 40));
+  clock.advance(1ms);
+  EXPECT_TRUE(admits(limiter, 100));
+  clock.advance(100us);
+  limiter.give_back("o", "agent.a", 100);
+  limiter.give_back("o", "agent.b", 100);
+  EXPECT_TRUE(admits(limiter, 100));
+  EXPECT_FALSE(admits(limiter, 1)) << "no more than a burst is saved up";
+  EXPECT_TRUE(admits(limiter, 100, "agent.b"));
+  EXPECT_FALSE(admits(limiter, 1, "agent.b"));
+}
+
 TEST(RateLimiter, names_a_figure_that_is_out_of_range) {
   const auto what = [](const RateLimit& limit) -> std::string {
     try {

@@ -24,6 +24,8 @@
 //           the same principal on a topic that is not durable may overtake.
 // Router    While they are bound, `Router::publish` refuses durable topics, with topic_durable. What is appended to the
 //           log by itself, or sent on the bus alone, concerns nobody here.
+// Limits    A publish passes the router's rate limiter as `Router::publish` does, for which there is no sender either:
+//           with an empty owner. What is not taken, as it found no room in time, costs nothing of what was saved up.
 // Crash     What was committed and not yet delivered is in the log, and nobody is told of it by a later opening: groups
 //           and readers find it there.
 // Amnesia   A bus with `BusOptions::amnesia` cannot be bound.

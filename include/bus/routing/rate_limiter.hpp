@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 
 namespace bus {
@@ -52,6 +53,9 @@ class BUSBAR_EXPORT RateLimiter {
   /// token is taken then. Throws std::bad_alloc.
   result<void> admit(std::string_view owner, std::string_view principal, std::uint64_t bytes);
 
+  /// Gives back what `admit` took for what was not sent after all. For want of memory it comes back with time only.
+  void give_back(std::string_view owner, std::string_view principal, std::uint64_t bytes) noexcept;
+
   /// Buckets that are remembered. Cost: O(1).
   std::size_t buckets() const noexcept;
 
@@ -65,6 +69,8 @@ class BUSBAR_EXPORT RateLimiter {
 
  private:
   struct Shard;
+  Shard& shard_of(const std::string& key) const noexcept;
+
   static constexpr std::size_t shard_count = 16;
   const Clock& clock_;
   std::unique_ptr<Shard[]> shards_;

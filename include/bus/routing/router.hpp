@@ -357,7 +357,8 @@ struct RouterOptions {
   /// Routes that one owner may have at a time; 0 is no limit.
   std::size_t max_routes_per_owner = 0;
 
-  /// If given, each publish passes it first, with the sender's name as owner.
+  /// If given, each publish passes it first, with the sender's name as owner. Where there is no sender, as in
+  /// `Router::publish` and `DurableTopics`, it is empty, and those share what one owner may send.
   std::shared_ptr<RateLimiter> rate_limiter = {};
 };
 
