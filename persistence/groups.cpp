@@ -192,7 +192,7 @@ void Groups::add_to(std::string_view group, bool dead, GroupStats& stats) const 
     if (!is_of_group(queue->spec())) continue;
     const bool is_dead = has_dead_letters(queue->spec());
     if (is_dead == dead) queue->add_to(stats);
-    if (is_dead) stats.dead_letters += queue->letters();
+    if (is_dead) queue->add_letters_to(stats);
   }
   if (log_ == nullptr) return;
   for (const auto& [id, queue] : state_.queues) {

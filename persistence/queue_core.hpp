@@ -89,7 +89,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   void forget_coming() noexcept;
   /// The oldest, if there are more than may be.
   void drop_letters() noexcept;
-  std::uint64_t letters() const noexcept;
+  void add_letters_to(GroupStats& stats) const noexcept;
   /// Errors: as `Group::redrive`.
   result<std::uint64_t> take_dead(const DeadFilter& filter, bool send_back) noexcept;
 

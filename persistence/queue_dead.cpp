@@ -162,9 +162,10 @@ void QueueCore::list_dead() {
 
 // --- Of a queue of dead letters. ---
 
-std::uint64_t QueueCore::letters() const noexcept {
+void QueueCore::add_letters_to(GroupStats& stats) const noexcept {
   const std::lock_guard lock(mutex_);
-  return letters_.size();
+  stats.dead_letters += letters_.size();
+  stats.dead_letters_missed += stats_.missed;
 }
 
 bool QueueCore::has_room_locked() const noexcept {

@@ -157,6 +157,24 @@ TEST(Metrics, show_logs_and_groups) {
   EXPECT_EQ(now.at(R"(bus_group_outcomes_total{group="workers",outcome="acked"})"), 1);
 }
 
+TEST(Metrics, show_dead_letters_that_make_room_for_others) {
+  SimDisk disk{1};
+  Log log = Log::open(disk.mount(), small_log()).value();
+  Group group = Group::open(log, {.name = "workers", .start = GroupStart::oldest, .dead = {.most = 2}}).value();
+  Member member = group.join().value();
+  Metrics metrics(plain());
+  const Measured measured = metrics.add(group, "workers");
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(log.append({.topic = "work"}));
+  auto leases = std::move(member.try_receive(5)->leases);
+  ASSERT_EQ(leases.size(), 5U);
+  for (Lease& lease : leases) EXPECT_EQ(lease.reject("no"), LeaseOutcome::dead);
+  ASSERT_FALSE(group.sync());
+  while (group.stats().dead != 0) std::this_thread::yield();  // who commits tells the group after us
+  const Samples now = samples(metrics);
+  EXPECT_EQ(now.at(R"(bus_group_dead_letters{group="workers"})"), 2);
+  EXPECT_EQ(now.at(R"(bus_group_dead_letters_missed_total{group="workers"})"), 3);
+}
+
 TEST(Metrics, say_which_bus_has_amnesia_and_stand_behind_a_prefix) {
   Bus forgets{{.amnesia = true}};
   Bus hub;

@@ -221,8 +221,11 @@ TEST_F(DeadLetters, make_room_by_the_oldest) {
   for (const char* text : {"a", "b", "c", "d", "e"}) append(text);
   reject_all();
   EXPECT_EQ(group->stats().dead_letters, 3U);
+  EXPECT_EQ(group->stats().dead_letters_missed, 2U);
+  EXPECT_EQ(group->stats().missed, 0U) << "its own messages";
   EXPECT_EQ(undertake(), (Texts{"c", "d", "e"}));
   EXPECT_EQ(missed, 2U);
+  EXPECT_EQ(group->stats().dead_letters_missed, 2U) << "those that were taken are not";
   ASSERT_FALSE(group->sync());
   crash();
   join(bounded);

@@ -270,6 +270,7 @@ struct GroupStats {
   std::uint64_t stale = 0;  ///< outcomes that were refused
   std::uint64_t expired = 0;  ///< messages whose time had passed
   std::uint64_t missed = 0;
+  std::uint64_t dead_letters_missed = 0;  ///< that went before anybody took them: see `FullDeadLetters`, `lag_bytes`
 };
 
 /// A queue on a log. See the head of this file.
