@@ -52,18 +52,18 @@ class Consumers::Work {
 
   void take(const bus::Event& event, std::uint64_t missed, const std::stop_token& stop) {
     if (const auto* const message = event.get_if<bus::Message>()) return take(*message, missed, stop);
-    if (prints()) put(head(missed) + ",\"event\":" + in_quotes(to_string(event.kind())) + "}\n");
+    if (prints()) put(head(missed) + ",\"event\":" + in_quotes(to_string(event.kind())) + "}\n", stop);
     finish(stop);
   }
 
   void take(const bus::Message& message, std::uint64_t missed, const std::stop_token& stop) {
-    if (prints()) put(line(missed, message.topic.view(), message.principal.view(), message.payload.text()));
+    if (prints()) put(line(missed, message.topic.view(), message.principal.view(), message.payload.text()), stop);
     finish(stop);
   }
 
   /// Returns: whether it is done with it.
   bool take(const bus::RecordView& record, const std::stop_token& stop) {
-    if (prints()) put(line(0, record.topic(), record.principal(), record.text()));
+    if (prints()) put(line(0, record.topic(), record.principal(), record.text()), stop);
     finish(stop);
     return !failed_;
   }
@@ -95,10 +95,18 @@ class Consumers::Work {
     return text + ",\"payload\":" + (json_fault(payload) ? in_quotes(payload) : std::string(payload)) + "}\n";
   }
 
-  /// A receiver or a route that cannot be printed is counted; a group ends.
-  void put(const std::string& text) try { print(text); } catch (const std::exception& error) {
+  /// A receiver or a route that cannot be printed is counted; a group ends. Who is stopped does not wait any more for
+  /// somebody to read what is printed.
+  void put(const std::string& text, const std::stop_token& stop) try {
+    if (print_while(text, [&] { return !stop.stop_requested(); })) return;
+    fail("standard output has no room, and the last one was not printed");
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+
+  void fail(const std::string& why) {
     failed_ = true;
-    remark(std::string(kind_) + " " + name_ + ": " + error.what());
+    remark(std::string(kind_) + " " + name_ + ": " + why);
   }
 
   const char* const kind_;

@@ -5,6 +5,7 @@
 
 #include <bus/error.hpp>
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,11 @@ namespace busbar {
 /// To standard output, which is written at the latest at a `flush`. Errors: throws std::runtime_error.
 void print(std::string_view text);
 void flush();
+
+/// To standard output at once, one text after the other, whoever's it is. While nobody reads it and it is full, `go_on`
+/// is asked whether to wait longer. What was begun and given up leaves a line that ends early.
+/// Threads: any; no `print` meanwhile. Returns: whether all of it was written. Errors: as `print`.
+bool print_while(std::string_view text, const std::function<bool()>& go_on);
 
 /// A line of its own on standard error.
 void remark(const std::string& line);

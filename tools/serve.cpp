@@ -20,6 +20,7 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <signal.h>
@@ -113,6 +114,16 @@ Exit status_of(const HostReport& report, std::uint64_t skipped_lines) {
   return is_whole && std::ranges::none_of(report.logs, lost) ? success : incomplete;
 }
 
+/// Prints the report; where nobody takes it, standard error has it. Returns: whether it was printed.
+bool tell(const std::string& report) {
+  constexpr auto patience = std::chrono::seconds(1);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  if (print_while(report, [deadline] { return std::chrono::steady_clock::now() < deadline; })) return true;
+  remark("standard output has no room for the report");
+  std::fputs(report.c_str(), stderr);
+  return false;
+}
+
 }  // namespace
 
 Exit serve(const ServeOptions& options) {
@@ -122,7 +133,6 @@ Exit serve(const ServeOptions& options) {
   const HangUps hang_ups;
   const Interrupt interrupt;
   signal(SIGPIPE, SIG_IGN);  // who no longer reads what is printed does not end the host
-  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
 
   Vitals vitals;
   bus::Metrics metrics(config->metrics.options);
@@ -138,9 +148,9 @@ Exit serve(const ServeOptions& options) {
     skipped_lines = run(*config, options.stay, source, host, interrupt);
   }
   const HostReport report = host.drain();
-  print(options.json ? as_json(report, skipped_lines) : as_table(report, skipped_lines));
-  flush();
-  return status_of(report, skipped_lines);
+  const Exit status = status_of(report, skipped_lines);
+  const bool is_told = tell(options.json ? as_json(report, skipped_lines) : as_table(report, skipped_lines));
+  return is_told || status != success ? status : incomplete;
 }
 
 }  // namespace busbar

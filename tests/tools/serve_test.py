@@ -106,6 +106,28 @@ class ServeTest(unittest.TestCase):
         owed = subprocess.run([BUSBAR, "lag", str(self.folder / "log"), "--json"], capture_output=True, check=True)
         self.assertIn('"behind":3', owed.stdout.decode().replace(" ", ""))
 
+    def test_who_stops_reading_what_is_printed_does_not_hold_up_the_end(self):
+        events = self.folder / "events.ndjson"
+        events.write_text(event(payload="x" * 100) * 3000)  # a pipe holds fewer
+        self.file.write_text(f'[bus]\ncapacity = 4096\n[serve]\ninput = "file"\nfile = "{events}"\ndrain_ms = 100\n'
+                             '[receivers.auditor]\nconsumer = "print"\n')
+        process = subprocess.Popen([BUSBAR, "serve", str(self.file), "--json"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for after in (process.stdout.close, process.stderr.close, process.wait, process.kill):
+            self.addCleanup(after)
+        self.assertEqual(process.wait(TIMEOUT), 3)
+        complaints = process.stderr.read().splitlines()
+        self.assertEqual(complaints[1:-1], [
+            "busbar: receiver auditor: standard output has no room, and the last one was not printed",
+            "busbar: standard output has no room for the report"])
+        report = json.loads(complaints[-1])
+        self.assertFalse(report["complete"])
+        self.assert_balanced(report)
+        (auditor,) = report["receivers"]
+        printed = process.stdout.read().count("\n")
+        self.assertEqual((auditor["delivered"], auditor["missed"]), (printed + 1, 0), "all but the last one")
+        self.assertEqual(auditor["pending"], 3001 - auditor["delivered"])
+
     def test_lines_that_are_no_events_are_told_and_skipped(self):
         host = self.host('[serve]\ninput = "stdin"\n')
         host.write("nonsense\n" + event() + '{"topic": "a..b", "payload": 1}\n')
