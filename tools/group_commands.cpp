@@ -6,6 +6,7 @@
 #include <bus/limits.hpp>
 
 #include <map>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -46,6 +47,19 @@ void check_group(const std::string& name) {
     throw CLI::ValidationError("--group", "'" + name + "': no name: " + std::string(bus::Topic::fault(topic)));
   }
 }
+
+/// Of a command whose DIR stands in front of its subcommands. Where one of these stands there instead, as in `busbar
+/// dead list --help`, its help is what is wanted.
+class HelpBehindDirectory final : public CLI::Formatter {
+ public:
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    const std::vector<std::string> given = app->get_option("DIR")->results();
+    for (const CLI::App* command : app->get_subcommands([](const CLI::App*) { return true; })) {
+      if (given == std::vector{command->get_name()}) return command->help(name, mode);
+    }
+    return CLI::Formatter::make_help(app, name, mode);
+  }
+};
 
 }  // namespace
 
@@ -205,6 +219,9 @@ void GroupCommands::add_dead() {
   drop.footer(std::string("Example:\n"
                           "  busbar dead /tmp/jobs drop --group workers --last 1000\n\n") +
               statuses);
+  const auto help = std::make_shared<HelpBehindDirectory>();
+  help->column_width(command.get_formatter()->get_column_width());
+  command.formatter(help);
   command.footer(
       "Example: see why messages died, and send them back:\n"
       "  busbar dead /tmp/jobs list --group workers\n"

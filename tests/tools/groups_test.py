@@ -441,6 +441,7 @@ class GroupsTest(unittest.TestCase):
             text = self.succeed("dead", self.log, command, "--help")
             self.assertRegex(text, rf"Example.*:\n  busbar dead /tmp/jobs {command} ")
             self.assertIn("--json", text)
+            self.assertEqual(self.succeed("dead", command, "--help"), text, "whose log it is does not matter")
 
 
 if __name__ == "__main__":
