@@ -215,6 +215,7 @@ error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
 error_code LogEngine::open_directory() {
   std::vector<SegmentName> segments;
   if (const error_code error = list_files(segments)) return error;
+  count_quarantined();
   if (segments.empty()) {
     if (const error_code error = begin_segment(new_log_id(), 0, 0)) return error;
     show();
@@ -345,11 +346,9 @@ void LogEngine::note_unnamed(Window& window, const SegmentState& state) {
   }
 }
 
-/// Keeps what cannot be read for somebody to look at, as long as there is room. Best effort.
-void LogEngine::quarantine(Window& window, const SegmentState& state) noexcept try {
-  const auto is_new = [](const JudgedRegion& one) { return !one.known && one.verdict != Verdict::torn; };
-  if (options_.quarantine_bytes == 0 || std::ranges::none_of(state.damage, is_new)) return;
-  const auto directory = storage_.directory(quarantine_name);
+/// What earlier openings have kept. Best effort.
+void LogEngine::count_quarantined() {
+  const auto directory = storage_.existing_directory(quarantine_name);
   if (!directory) return;
   const auto files = (*directory)->list();
   if (!files) return;
@@ -357,6 +356,15 @@ void LogEngine::quarantine(Window& window, const SegmentState& state) noexcept t
     const auto file = (*directory)->open(name, Storage::Open::existing_to_read);
     if (file) quarantined_ += size_or(**file, 0);
   }
+  files_.disk.count(quarantined_);
+}
+
+/// Keeps what cannot be read for somebody to look at, as long as there is room. Best effort.
+void LogEngine::quarantine(Window& window, const SegmentState& state) noexcept try {
+  const auto is_new = [](const JudgedRegion& one) { return !one.known && one.verdict != Verdict::torn; };
+  if (options_.quarantine_bytes == 0 || std::ranges::none_of(state.damage, is_new)) return;
+  const auto directory = storage_.directory(quarantine_name);
+  if (!directory) return;
   for (const JudgedRegion& one : state.damage) {
     const std::uint64_t bytes = one.region.end - one.region.begin;
     if (!is_new(one) || quarantined_ + bytes > options_.quarantine_bytes || !files_.disk.take(bytes)) continue;

@@ -121,6 +121,7 @@ class LogEngine {
   error_code recover();
   error_code tell_losses();
   void note_unnamed(Window& window, const SegmentState& state);
+  void count_quarantined();
   void quarantine(Window& window, const SegmentState& state) noexcept;
   error_code settle(Window& window, const SegmentState& state);
   error_code begin_segment(const LogId& log_id, std::uint64_t base_offset, std::uint64_t base_control);

@@ -207,6 +207,14 @@ class PosixStorage final : public Storage {
     const Name child(name);
     if (!child) return failure(sys::errc::invalid_argument);
     if (::mkdirat(directory_.get(), child.text(), 0777) != 0 && errno != EEXIST) return last_error();
+    return existing_directory(name);
+  } catch (const std::bad_alloc&) {
+    return failure(sys::errc::not_enough_memory);
+  }
+
+  result<std::unique_ptr<Storage>> existing_directory(std::string_view name) noexcept override try {
+    const Name child(name);
+    if (!child) return failure(sys::errc::invalid_argument);
     Descriptor fd(
         uninterrupted([&] { return ::openat(directory_.get(), child.text(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
     if (!fd) return last_error();

@@ -28,6 +28,9 @@ class ForwardingStorage : public Storage {
   result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override {
     return inner_->directory(name);
   }
+  result<std::unique_ptr<Storage>> existing_directory(std::string_view name) noexcept override {
+    return inner_->existing_directory(name);
+  }
   result<std::uint64_t> free_bytes() noexcept override { return inner_->free_bytes(); }
   std::uint64_t random() noexcept override { return inner_->random(); }
   std::string describe() const override { return inner_->describe(); }

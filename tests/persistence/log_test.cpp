@@ -21,9 +21,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -878,6 +880,28 @@ TEST_F(PublicLog, keeps_damaged_bytes_of_the_active_segment_for_somebody_to_look
   const auto names = kept->list().value();
   ASSERT_EQ(names.size(), 1U);
   EXPECT_EQ(kept->open(names[0], Storage::Open::existing_to_read).value()->size().value(), loss.end - loss.begin);
+  log.reset();
+  ASSERT_FALSE(open());
+  EXPECT_EQ(log->stats().quarantine_bytes, loss.end - loss.begin) << "as long as they are there";
+}
+
+TEST_F(PublicLog, counts_damaged_bytes_that_it_keeps_as_part_of_its_disk) {
+  LogOptions options = small_log();
+  options.disk_bytes = 2 * options.segment_bytes;
+  const auto make_quarantine = [&](std::size_t bytes) {
+    const auto kept = disk.mount()->directory("quarantine").value();
+    const auto file = kept->open("old", Storage::Open::create).value();
+    const std::vector<std::byte> old(bytes);
+    const std::span<const std::byte> part(old);
+    ASSERT_EQ(file->write(0, {&part, 1}).value(), bytes);
+  };
+  make_quarantine(1000);
+  ASSERT_FALSE(open(options));
+  EXPECT_EQ(log->stats().quarantine_bytes, 1000U);
+  auto appended = append("x");
+  while (appended) appended = append(std::string(1000, 'x'));
+  EXPECT_EQ(appended.error(), boost::system::errc::no_space_on_device);
+  EXPECT_EQ(log->stats().segments, 1U) << "there is no room for two beside them";
 }
 
 TEST_F(PublicLog, that_has_lost_much_takes_nothing_until_that_is_accepted) {

@@ -135,10 +135,12 @@ TEST_F(PosixStorage, has_one_holder_of_a_lock) {
 }
 
 TEST_F(PosixStorage, has_folders) {
+  EXPECT_EQ(storage->existing_directory("quarantine").error(), boost::system::errc::no_such_file_or_directory);
   const auto folder = storage->directory("quarantine").value();
   folder->open("a", Storage::Open::create).value();
   EXPECT_TRUE(std::filesystem::exists(path / "quarantine" / "a"));
   EXPECT_TRUE(storage->directory("quarantine"));
+  EXPECT_TRUE(storage->existing_directory("quarantine"));
   EXPECT_EQ(folder->describe(), (path / "quarantine").string());
 }
 

@@ -467,10 +467,11 @@ class SimDisk::State {
     if (epoch == epoch_) in.locks.erase(in.locks.find(name));
   }
 
-  result<std::shared_ptr<Directory>> directory(std::uint64_t epoch, Directory& in, std::string_view name) {
+  result<std::shared_ptr<Directory>> directory(std::uint64_t epoch, Directory& in, std::string_view name, bool make) {
     if (const auto refused = begin(Call::directory, epoch)) return refused;
     if (const auto wrong = check_name(name)) return wrong;
     if (!in.names.contains(name)) {
+      if (!make) return fault(errc_t::no_such_file_or_directory);
       if (const auto refused = create(in, name, {nullptr, make_directory(in, name)})) return refused;
     }
     const Entry& entry = in.names.find(name)->second;
@@ -1024,12 +1025,9 @@ class Mount final : public Storage {
     if (const auto refused = traced(Call::lock, state_->lock(epoch_, *in_, name))) return refused;
     return std::unique_ptr<StorageLock>(new HeldLock(state_, epoch_, in_, name));
   }
-  result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override {
-    const std::scoped_lock lock(state_->mutex);
-    state_->trace(name);
-    auto found = traced(Call::directory, state_->directory(epoch_, *in_, name));
-    if (found.has_error()) return found.error();
-    return std::unique_ptr<Storage>(new Mount(state_, epoch_, *std::move(found)));
+  result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override { return directory(name, true); }
+  result<std::unique_ptr<Storage>> existing_directory(std::string_view name) noexcept override {
+    return directory(name, false);
   }
   result<std::uint64_t> free_bytes() noexcept override {
     const std::scoped_lock lock(state_->mutex);
@@ -1046,6 +1044,14 @@ class Mount final : public Storage {
   }
 
  private:
+  result<std::unique_ptr<Storage>> directory(std::string_view name, bool make) noexcept {
+    const std::scoped_lock lock(state_->mutex);
+    state_->trace(name);
+    auto found = traced(Call::directory, state_->directory(epoch_, *in_, name, make));
+    if (found.has_error()) return found.error();
+    return std::unique_ptr<Storage>(new Mount(state_, epoch_, *std::move(found)));
+  }
+
   template <class Outcome>
   Outcome traced(Call call, Outcome outcome) noexcept {
     return state_->traced(call, in_->id, std::move(outcome));

@@ -99,6 +99,9 @@ class BUSBAR_EXPORT Storage {
   /// A directory in this one, made if it does not exist; its name is durable after this one's `sync_names`.
   virtual result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept = 0;
 
+  /// One that is there. Errors: no_such_file_or_directory.
+  virtual result<std::unique_ptr<Storage>> existing_directory(std::string_view name) noexcept = 0;
+
   /// Bytes that can still be written.
   virtual result<std::uint64_t> free_bytes() noexcept = 0;
 
