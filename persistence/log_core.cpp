@@ -441,7 +441,7 @@ result<Appended> LogCore::wait(std::uint64_t ticket, std::uint32_t records, Dura
   const auto done = [&] { return is_settled(ticket, records, durability); };
   while (!done()) {
     if (!turn_.is_taken()) {
-      if (lead(end)) continue;
+      if (lead(end, deadline)) continue;
       std::this_thread::yield();  // to an appender in front that is not ready yet
       if (deadline != nullptr && !done() && std::chrono::steady_clock::now() >= *deadline) {
         return make_error_code(errc::timed_out);
@@ -476,7 +476,7 @@ error_code LogCore::sync() noexcept {
   };
   while (!done()) {
     if (!turn_.is_taken()) {
-      if (!lead(end)) std::this_thread::yield();  // to an appender in front that is not ready yet
+      if (!lead(end, nullptr)) std::this_thread::yield();  // to an appender in front that is not ready yet
     } else {
       (void)waiters_.wait(end - 1, nullptr, [&] { return done() || !turn_.is_taken(); });
     }
@@ -504,15 +504,17 @@ bool LogCore::something_to_do() const noexcept {
   return may_sync || items_.is_wanted() || roll_asked_.load(std::memory_order_seq_cst);
 }
 
-/// Commits in the thread of an appender, until its own is done. What has come meanwhile is the commit thread's.
-/// Returns: whether it did anything.
-bool LogCore::lead(std::uint64_t until) noexcept {
+/// Commits in the thread of an appender, until its own is done. What has come meanwhile is the commit thread's, and so
+/// is waiting for room on the disk beyond the deadline. Returns: whether it did anything.
+bool LogCore::lead(std::uint64_t until, const Deadline* deadline) noexcept {
   if (!turn_.try_take()) return false;
+  leads_until_ = deadline;
   bool anything = false;
   do {
     if (!commit_some()) break;
     anything = true;
   } while (written_.load(std::memory_order_relaxed) < until && !failed_.load(std::memory_order_relaxed));
+  leads_until_ = nullptr;
   turn_.leave();
   if (something_to_do() || sync_due_.load(std::memory_order_relaxed) != 0) kick();
   return anything;
@@ -626,6 +628,12 @@ bool LogCore::commit_some() noexcept {
     items_passed_over_ = taken != 0 && batch_bytes_ > batch_limit(options_) && items_.pending();
     if (items_first || (taken == 0 ? must_write_items(due) : !items_passed_over_)) (void)items_.gather();
     if (!batch_.empty() || !items_.batch().empty()) error = write_gathered();
+    if (error == errc::timed_out) {  // whoever has the turn next gathers it again, and waits on
+      judge_.cancel();
+      items_passed_over_ = items_first;
+      if (!items_.give_back()) fail();
+      return false;
+    }
   } catch (const std::bad_alloc&) {
     error = errc::out_of_memory;
     judge_.cancel();
@@ -728,7 +736,7 @@ error_code LogCore::wait_items(std::uint64_t number) noexcept {
   const ItemQueue::Asked asked = items_.ask_for(number);
   while (!outcome(asked)) {
     if (!turn_.is_taken()) {
-      if (!lead(0)) std::this_thread::yield();
+      if (!lead(0, nullptr)) std::this_thread::yield();
     } else {
       items_.wait([&] { return outcome(asked) || !turn_.is_taken(); });
     }
@@ -752,33 +760,38 @@ std::optional<error_code> LogCore::outcome(const ItemQueue::Asked& asked) const 
 
 error_code LogCore::write_gathered() noexcept {
   const std::uint64_t rolls = files_.counts.rolls.load(std::memory_order_relaxed);
-  std::optional<Deadline> deadline;  // of the wait for room
   for (;;) {
     const error_code error = engine_->append(batch_, items_.batch());
     if (error != sys::errc::no_space_on_device) {
       full_.store(false, std::memory_order_relaxed);
+      room_until_.reset();
       // There may be something to drop, and a spare to make.
       if (files_.counts.rolls.load(std::memory_order_relaxed) != rolls && threads_ == Threads::own) care_wake_.post();
       return error;
     }
     full_.store(true, std::memory_order_relaxed);
-    if (const error_code none = make_room(error, deadline)) return none;
+    const error_code none = make_room(error);
+    if (none && none != errc::timed_out) room_until_.reset();
+    if (none) return none;
   }
 }
 
-/// Returns: nothing if it is worth trying again.
-error_code LogCore::make_room(error_code error, std::optional<Deadline>& deadline) noexcept {
+/// Returns: nothing if it is worth trying again; timed_out if somebody else is to wait for room.
+error_code LogCore::make_room(error_code error) noexcept {
   switch (full_disk_.load(std::memory_order_relaxed)) {
     case FullDisk::reject: return error;
     case FullDisk::drop_oldest: return keeper_.drop_oldest() ? error : error_code();
     case FullDisk::wait: break;
   }
   if (threads_ == Threads::none) return error;
-  if (!deadline) deadline = std::chrono::steady_clock::now() + options_.full_disk_wait;
+  if (!room_until_) room_until_ = std::chrono::steady_clock::now() + options_.full_disk_wait;
   for (;;) {
     constexpr auto step = std::chrono::milliseconds(20);  // nobody tells when others leave room on a disk
     const auto now = std::chrono::steady_clock::now();
-    if (now >= *deadline || pause(std::min(now + step, *deadline))) return error;
+    if (now >= *room_until_) return error;
+    if (leads_until_ != nullptr && now >= *leads_until_) return errc::timed_out;
+    const auto until = std::min(now + step, *room_until_);
+    if (pause(leads_until_ != nullptr ? std::min(until, *leads_until_) : until)) return error;
     const auto free = storage_->free_bytes();
     if (free && *free >= options_.segment_bytes && files_.disk.has_room(options_.segment_bytes)) return {};
     if (files_.spares.size() != 0) return {};

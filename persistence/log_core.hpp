@@ -182,12 +182,12 @@ class LogCore final : public ReadSource {
 
   // --- Committing: with the turn. ---
   void kick() noexcept;
-  bool lead(std::uint64_t until) noexcept;
+  bool lead(std::uint64_t until, const Deadline* deadline) noexcept;
   bool commit_some() noexcept;
   std::uint32_t gather();
   bool judge(std::uint32_t ticket, std::uint32_t together);
   error_code write_gathered() noexcept;
-  error_code make_room(error_code error, std::optional<Deadline>& deadline) noexcept;
+  error_code make_room(error_code error) noexcept;
   void count_commit(std::uint64_t record_bytes_before, std::chrono::steady_clock::time_point begun,
                     bool synced) noexcept;
   void settle(std::uint32_t taken, error_code error, bool synced) noexcept;
@@ -225,6 +225,8 @@ class LogCore final : public ReadSource {
   std::vector<LogEntry> batch_;
   std::size_t batch_bytes_ = 0;
   bool items_passed_over_ = false;  // as the last batch was too long
+  const Deadline* leads_until_ = nullptr;  // by when the appender who has the turn wants to be told
+  std::optional<Deadline> room_until_;  // by when what waits for room on the disk is refused
   BatchJudge judge_;
   std::vector<DedupKey> keys_;  // of records that go together
 

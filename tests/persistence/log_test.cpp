@@ -803,6 +803,31 @@ TEST_F(PublicLog, LOG_6_waits_for_room_where_that_was_asked_for) {
   EXPECT_TRUE(pending->wait());
 }
 
+TEST_F(PublicLog, LOG_6_holds_up_nobody_with_a_deadline_while_it_waits_for_room) {
+  disk.set_faults({.capacity_bytes = 2 * segment_bytes + 64 * 1024});
+  LogOptions options = small_log();
+  ASSERT_FALSE(open(options));
+  const std::string payload(1000, 'x');
+  while (append(payload)) {
+  }
+  options.full_disk = FullDisk::wait;
+  options.full_disk_wait = 1h;
+  ASSERT_FALSE(open(options));
+  const std::uint64_t next = log->next_offset();
+  const Record record{.topic = "t", .payload = as_payload(payload), .message_id = "once"};
+  for (int i = 0; i < 3; ++i) {
+    const auto late = log->append_until(record, std::chrono::steady_clock::now() + 5ms);
+    EXPECT_EQ(late.error(), errc::timed_out);
+  }
+  EXPECT_EQ(log->next_offset(), next);
+  disk.set_faults({});
+  const auto receipt = log->append(record);
+  ASSERT_TRUE(receipt);
+  EXPECT_TRUE(receipt->duplicate()) << "the first one was waiting still";
+  EXPECT_EQ(receipt->offset(), next);
+  EXPECT_EQ(log->next_offset(), next + 1);
+}
+
 // --- LOG-3, LOG-4: what is missing is told ---
 
 TEST_F(PublicLog, LOG_4_each_loss_is_told_once_and_kept_in_a_report) {

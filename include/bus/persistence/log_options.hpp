@@ -31,7 +31,8 @@ BUSBAR_EXPORT std::string_view to_string(Durability durability) noexcept;
 enum class FullDisk : std::uint8_t {
   reject,  ///< it is refused with no_space_on_device; appends succeed again when there is room
   drop_oldest,  ///< the oldest segment goes, as often as it takes; refused only if there is none but the active one
-  wait,  ///< it waits up to `LogOptions::full_disk_wait`, and all behind it; then it is refused
+  wait,  ///< it waits up to `LogOptions::full_disk_wait`, and all behind it; then it is refused. Whoever waits for it
+         ///< with a deadline is told then that it is not decided yet
 };
 
 /// Which records may go, oldest first, whole segments at a time; the active segment never does. What is not said does
