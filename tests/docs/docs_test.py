@@ -221,7 +221,7 @@ class NamesTest(unittest.TestCase):
                 self.assertTrue((ROOT / "include" / header).exists() or header == "bus/export.hpp",
                                 f"{name_of(page)}: {header}")
                 found += 1
-        self.assertGreater(found, 10)
+        self.assertGreater(found, 5)
 
     def test_tests_that_are_named_exist(self):
         # From the sources: not every build has all of them.

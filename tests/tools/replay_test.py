@@ -494,7 +494,7 @@ class ReplayTest(unittest.TestCase):
             self.assertIn(word, result.stdout)
 
     def test_the_examples_of_the_help_and_of_the_readme_work(self):
-        for text in (run("replay", "--help").stdout.decode(), (ROOT / "README.md").read_text()):
+        for text in (run("replay", "--help").stdout.decode(), (ROOT / "docs" / "command.md").read_text()):
             examples = re.findall(r"^ +(?:busbar replay|scripts/run) (examples/.*--route.*)$", text, re.MULTILINE)
             self.assertEqual(len(examples), 1)
             report = self.report(run("replay", *shlex.split(examples[0]), "--json", cwd=ROOT))
