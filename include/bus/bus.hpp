@@ -208,7 +208,8 @@ class BUSBAR_EXPORT Sender {
   ///           to wake receivers that sleep.
   /// Errors:   closed, topic_invalid (a message without a topic), payload_too_large (a crash reason too), name_invalid
   ///           (a service name over 64 bytes, or with a space or control byte), observer_too_deep, nodes_exhausted,
-  ///           out_of_memory; nothing was published then.
+  ///           out_of_memory; nothing was published then, and a body that was moved in is whole, unless the bus was
+  ///           closed in the middle of the call.
   /// Ordering: what this thread did before is seen by whoever receives the event.
   template <class B>
     requires EventBody<std::remove_cvref_t<B>>
@@ -378,7 +379,7 @@ class BUSBAR_EXPORT Bus {
   [[nodiscard]] Observer observe(std::string_view name, std::function<void(const Event&)> function);
 
   /// No publish succeeds any more; receivers get what is retained, then `closed`; sleepers wake.
-  /// Threads: any, any number of times. Blocks: never.
+  /// Threads: any, any number of times. Blocks: for short locks only, which `stats` and subscribing take too.
   void close() noexcept;
   /// Whether it has been closed. Threads: any.
   bool closed() const noexcept;

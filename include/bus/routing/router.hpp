@@ -30,8 +30,9 @@
 // Threads
 //   A Router may be used from any thread. A RouteSender, a RouteReceiver and what a receive returned belong to one
 //   thread at a time. All of them may outlive the router, whose destruction closes it, and the bus.
-//   A publish waits for no reader. It holds one lock at a time, a route's, for O(1) steps (O(log principals) with
-//   `evict_fair_share`) and none while it wakes or calls out. Subscribing and unsubscribing never stop a publisher.
+//   A publish waits for no reader to come. It holds one lock at a time, a route's, for O(1) steps (O(log principals)
+//   with `evict_fair_share`) and none while it wakes or calls out; a reader holds that lock for what one call takes.
+//   Subscribing and unsubscribing never stop a publisher.
 #pragma once
 
 #include <bus/bus.hpp>
