@@ -138,6 +138,23 @@ class DurableCore : public std::enable_shared_from_this<DurableCore> {
   using Queue = boost::intrusive::slist<DurableEntry, boost::intrusive::cache_last<true>,
                                         boost::intrusive::constant_time_size<false>>;
 
+  /// What a message has taken of its sender's rate: given back unless the log has taken it.
+  class Admitted {
+   public:
+    Admitted(RouterCore& router, const Message& message) noexcept : router_(router), message_(&message) {}
+    ~Admitted() {
+      if (message_ != nullptr) router_.take_back(nullptr, *message_);
+    }
+    Admitted(const Admitted&) = delete;
+    Admitted& operator=(const Admitted&) = delete;
+    void moved_to(const Message& message) noexcept { message_ = &message; }
+    void keep() noexcept { message_ = nullptr; }
+
+   private:
+    RouterCore& router_;
+    const Message* message_;
+  };
+
   /// Room for a message that is on its way to the log: given back unless the log has taken it.
   class Room {
    public:
@@ -293,17 +310,17 @@ result<PublishOutcome> DurableCore::pass_on(Message&& message, const Attributes&
 result<std::shared_ptr<DurableEntry>> DurableCore::hand_over(const DurableTopic& row, Message&& message,
                                                              const Attributes& attributes, const LogAttributes& logged,
                                                              bool will_wait, const Deadline* deadline) {
+  // What the router would refuse must not be in the log.
+  if (const error_code refused = router_->admit(nullptr, message, attributes)) return refused;
+  std::shared_ptr<DurableEntry> entry;
+  Admitted admitted(*router_, message);
+  Room room(*this, RouterCore::charge_for(message));
+  if (const error_code refused = room.take(deadline)) return refused;
+
   const Payload encoded = message.payload.encoded();
   const SchemaInfo* const schema = message.payload.schema();
-  // What the router would refuse must not be in the log; and what is not taken costs its sender nothing.
-  if (const error_code refused = router_->admit(nullptr, message, attributes)) return refused;
-  Room room(*this, RouterCore::charge_for(message));
-  if (const error_code refused = room.take(deadline)) {
-    router_->take_back(nullptr, message);
-    return refused;
-  }
-
-  const auto entry = std::make_shared<DurableEntry>(shared_from_this(), &row, std::move(message), attributes);
+  entry = std::make_shared<DurableEntry>(shared_from_this(), &row, std::move(message), attributes);
+  admitted.moved_to(entry->message_);
   entry->charge_ = RouterCore::charge_for(entry->message_);
   const Record record{.topic = entry->message_.topic,
                       .principal = entry->message_.principal,
@@ -324,9 +341,9 @@ result<std::shared_ptr<DurableEntry>> DurableCore::hand_over(const DurableTopic&
   const auto ticket = LogAccess::hand_over(log_, record, row.durability, goes_on_to_wait, deadline, *entry);
   if (!ticket) {
     entry->under_way_.reset();
-    router_->take_back(nullptr, entry->message_);
     return ticket.error();
   }
+  admitted.keep();
   room.keep();  // it is given back when it has been delivered
   entry->ticket_ = *ticket;
   if (publisher) publish_live(**publisher, *entry, nullptr);

@@ -583,7 +583,9 @@ error_code LogEngine::write_snapshot(std::uint64_t room) {
   std::uint64_t bytes = 0;
   for (const auto& frame : frames) bytes += head_bytes + padded(frame.size());
   if (frames.empty() || bytes > most_snapshot_bytes(header_.capacity)) return {};
-  if (header_.serial - groups_.serial > most_without_a_snapshot) room = 0;
+  // Where no further segment can be had before something goes, it must not be long.
+  const std::uint64_t most = files_.disk.has_room(header_.capacity) ? most_without_a_snapshot : 1;
+  if (header_.serial - groups_.serial > most) room = 0;
   if (!fits(overhead_of_batch + bytes + room, place_.position, header_.capacity)) return {};
   encoder_.begin(header_, place_);
   const std::uint64_t position = encoder_.place().position;

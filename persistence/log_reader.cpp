@@ -103,7 +103,10 @@ result<ReadResult> ReaderCore::next() noexcept {
 
 result<std::optional<ReadResult>> ReaderCore::next_within(std::size_t& steps) noexcept try {
   for (; steps != 0; --steps) {
-    if (const auto found = step()) return found;
+    if (const auto found = step()) {
+      --steps;
+      return found;
+    }
     if (!error_) continue;
     begin_again();
     return std::exchange(error_, error_code());

@@ -49,6 +49,9 @@ class PutOff {
 
   bool contains(std::uint64_t offset) const noexcept { return next_from(offset) == offset; }
 
+  /// Whether a run begins there, so that taking it away makes no more of them.
+  bool begins_at(std::uint64_t offset) const noexcept { return runs_.contains(offset); }
+
   /// The first at or behind `offset`. Returns: the highest number if there is none.
   std::uint64_t next_from(std::uint64_t offset) const noexcept {
     const auto behind = runs_.upper_bound(offset);

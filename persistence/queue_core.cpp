@@ -146,6 +146,7 @@ result<LeaseBatch> QueueCore::receive(std::uint16_t member, std::size_t most, co
       return make_error_code(errc::out_of_memory);
     }
     if (!received.leases.empty() || received.missed != 0) return received;
+    if (waited.more) mutex_.let_others();
     if (!waited.more && deadline != nullptr && waited.log->clock().steady() >= *deadline) return received;
     std::optional<Deadline> until = waited.until;
     if (deadline != nullptr) until = until ? std::min(*until, *deadline) : *deadline;

@@ -10,6 +10,7 @@
 #include "persistence/lease_table.hpp"
 #include "persistence/log_reader.hpp"
 #include "persistence/put_off.hpp"
+#include "persistence/queue_mutex.hpp"
 #include "persistence/queue_waits.hpp"
 
 #include <bus/options.hpp>
@@ -207,7 +208,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   LogCore* log_;  // null when it is closed
   Source source_;
   const std::shared_ptr<QueueWaits> waits_;  // the log's
-  mutable std::mutex mutex_;
+  mutable QueueMutex mutex_;
   LeaseTable table_;
 
   // What is not in the table yet: `state_.open` in front of `state_.next`, and what is at and behind it.

@@ -24,12 +24,13 @@ class QueueCore::Burial final : public Completion {
   }
   void complete(error_code error, std::uint64_t letter) noexcept override {
     std::unique_ptr<Burial> self(this);
-    queue_->buried(offset_, error, std::move(reason_));
+    // It is among the dead letters before it is not among the dead any more, so that it is always somewhere.
     if (!error) {
       queue_->dead_->learn(letter, letter_.extract(letter_.begin()));
     } else {
       queue_->dead_->forget_coming();
     }
+    queue_->buried(offset_, error, std::move(reason_));
   }
 
  private:

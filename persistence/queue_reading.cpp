@@ -16,7 +16,7 @@ namespace bus::detail {
 namespace {
 
 constexpr std::size_t reader_block_bytes = std::size_t{64} << 10;
-constexpr std::size_t frames_at_once = 1024;  // under one hold of the lock
+constexpr std::size_t frames_at_once = 4096;  // under one hold of the lock
 constexpr std::size_t ranges_at_once = 256;  // in one post
 static_assert(ranges_at_once * 24 <= ItemQueue::most_at_once);
 constexpr std::size_t most_views = 4096;
@@ -136,9 +136,10 @@ error_code QueueCore::read_put_off(std::int64_t now, std::size_t& frames) {
   if (with_place == 0) return {};
   // In front of `at` none is left whose principal has place.
   error_code error;
-  while (with_place != 0 && table_.size() < window_ && put_off_.runs().size() < 2 * window_) {
+  while (with_place != 0 && table_.size() < window_) {
     at = put_off_.next_from(at);
     if (at >= state_.next) break;
+    if (put_off_.runs().size() >= 2 * window_ && !put_off_.begins_at(at)) break;  // it would split a range
     if (late_ == nullptr || late_->offset() > at || at - late_->offset() > worth_a_seek) {
       auto reader = reader_from(at);
       if (!reader) return reader.error();

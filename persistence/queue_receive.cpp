@@ -26,6 +26,7 @@ class QueueReceive final : public PendingReceive, public QueueWait {
 
   std::optional<result<LeaseBatch>> advance() noexcept override {
     QueueWaits::renew(*this);
+    if (waited_.more) queue_->mutex_.let_others();
     try {
       if (!asked_) {
         if (const error_code error = lease()) return fail(error);

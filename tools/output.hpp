@@ -5,6 +5,7 @@
 
 #include <bus/error.hpp>
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,13 @@ bool print_while(std::string_view text, const std::function<bool()>& go_on);
 
 /// A line of its own on standard error.
 void remark(const std::string& line);
+
+/// To standard error, as `remark`.
+void write_error(const std::string& text);
+
+/// How long these wait for somebody to read standard error when it is full; what does not get in by then is dropped,
+/// and the next ones do not wait before one gets in. By default for ever.
+void set_remark_patience(std::chrono::milliseconds patience);
 
 /// Throws std::runtime_error: "<what> '<path>': <message>".
 [[noreturn]] void throw_error(const std::string& what, const std::string& path, const bus::error_code& error);

@@ -120,7 +120,7 @@ bool tell(const std::string& report) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   if (print_while(report, [deadline] { return std::chrono::steady_clock::now() < deadline; })) return true;
   remark("standard output has no room for the report");
-  std::fputs(report.c_str(), stderr);
+  write_error(report);
   return false;
 }
 
@@ -132,7 +132,8 @@ Exit serve(const ServeOptions& options) {
 
   const HangUps hang_ups;
   const Interrupt interrupt;
-  signal(SIGPIPE, SIG_IGN);  // who no longer reads what is printed does not end the host
+  signal(SIGPIPE, SIG_IGN);  // who no longer reads what is printed does not end the host, nor hold it up
+  set_remark_patience(std::chrono::seconds(1));
 
   Vitals vitals;
   bus::Metrics metrics(config->metrics.options);

@@ -177,6 +177,35 @@ TEST_F(FairGroups, LOG_7_what_is_put_off_outlives_the_process_and_what_is_acked_
   EXPECT_EQ(got.at("agent.late"), numbers(4, 6));
 }
 
+TEST_F(FairGroups, go_on_when_there_are_as_many_ranges_as_may_be) {
+  open();
+  append_of("agent.b", 6);
+  append_of("agent.a", 2);
+  for (int i = 0; i < 40; ++i) {
+    append_of("agent.a", 1);
+    append_of("agent.b", 1);
+  }
+  join(narrow);
+  std::vector<Lease> held;
+  std::size_t finished = 0;
+  for (auto leases = receive(12); !leases.empty(); leases = receive(12)) {
+    for (Lease& lease : leases) {
+      if (lease.record().principal() == "agent.b") {
+        held.push_back(std::move(lease));
+      } else {
+        EXPECT_EQ(lease.ack(), LeaseOutcome::done);
+        ++finished;
+      }
+    }
+  }
+  EXPECT_LT(finished, 42U) << "there are as many ranges as may be";
+  EXPECT_EQ(ack_all(held), held.size());
+  finished += held.size();
+  append_of("agent.c", 1);
+  finished += finish().size();
+  EXPECT_EQ(finished, 89U);
+}
+
 TEST_F(FairGroups, LOG_9_what_is_put_off_counts_as_owed_until_it_is_given_up) {
   open();
   const std::string filler(2000, 'x');

@@ -200,6 +200,34 @@ TEST_F(LogDedup, retention_goes_on_though_records_leave_no_room_for_what_is_know
   expect_duplicate(large("19"), 19);
 }
 
+TEST_F(LogDedup, the_oldest_goes_for_a_large_record_though_no_other_segment_can_be_had) {
+  options.disk_bytes = 4 * segment_bytes;
+  options.full_disk = FullDisk::drop_oldest;
+  ASSERT_FALSE(open());
+  std::string large;
+  for (std::size_t bytes = segment_bytes; !detail::LogEngine::can_hold(bytes, 64, segment_bytes);) {
+    large.resize(bytes -= 8);
+  }
+  std::uint64_t taken = 0;
+  for (int i = 0; i < 20; ++i) {
+    const std::string id = std::to_string(i);
+    taken += append({.topic = "large", .payload = as_payload(large), .message_id = id}).has_value() ? 1 : 0;
+  }
+  EXPECT_EQ(taken, 20U);
+}
+
+TEST_F(LogDedup, a_reader_pays_for_each_frame) {
+  const Record two[] = {{.topic = "t"}, {.topic = "t"}};
+  ASSERT_TRUE(append(two));
+  ASSERT_TRUE(append(two));
+  auto reader = detail::ReaderCore::make(*core, {.from = From::oldest()}).value();
+  std::size_t frames = 100;
+  for (int i = 0; i < 4; ++i) ASSERT_EQ(reader->next_within(frames).value()->outcome(), ReadOutcome::record);
+  EXPECT_LE(frames, 96U);
+  frames = 0;
+  EXPECT_FALSE(reader->next_within(frames).value());
+}
+
 TEST_F(LogDedup, where_a_sequence_stands_is_known_of_the_last_64) {
   for (std::uint64_t i = 0; i < 70; ++i) expect_fresh(append(with_sequence(i)), i);
   expect_duplicate(append(with_sequence(6)), 6);

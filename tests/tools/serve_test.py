@@ -128,6 +128,17 @@ class ServeTest(unittest.TestCase):
         self.assertEqual((auditor["delivered"], auditor["missed"]), (printed + 1, 0), "all but the last one")
         self.assertEqual(auditor["pending"], 3001 - auditor["delivered"])
 
+    def test_who_stops_reading_all_that_is_said_does_not_hold_up_the_end_either(self):
+        events = self.folder / "events.ndjson"
+        events.write_text(event(payload="x" * 100) * 3000)
+        self.file.write_text(f'[bus]\ncapacity = 4096\n[serve]\ninput = "file"\nfile = "{events}"\ndrain_ms = 100\n'
+                             '[receivers.auditor]\nconsumer = "print"\n')
+        process = subprocess.Popen([BUSBAR, "serve", str(self.file), "--json"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for after in (process.stdout.close, process.wait, process.kill):
+            self.addCleanup(after)
+        self.assertEqual(process.wait(TIMEOUT), 3)
+
     def test_lines_that_are_no_events_are_told_and_skipped(self):
         host = self.host('[serve]\ninput = "stdin"\n')
         host.write("nonsense\n" + event() + '{"topic": "a..b", "payload": 1}\n')

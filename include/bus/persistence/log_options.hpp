@@ -85,7 +85,8 @@ struct BUSBAR_EXPORT LogOptions {
   /// been ended.
   std::chrono::nanoseconds timer = std::chrono::seconds(1);
 
-  /// Bytes that the directory may take, everything in it counted, at least `segment_bytes`; none: as many as there are.
+  /// Bytes that the directory may take, everything in it counted, its quarantine too, at least `segment_bytes`; none:
+  /// as many as there are.
   std::optional<std::uint64_t> disk_bytes = {};
   FullDisk full_disk = FullDisk::reject;  ///< what becomes of an append for which there is no room
   std::chrono::nanoseconds full_disk_wait = std::chrono::seconds(5);  ///< for `FullDisk::wait`

@@ -53,7 +53,8 @@ class BUSBAR_EXPORT RateLimiter {
   /// token is taken then. Throws std::bad_alloc.
   result<void> admit(std::string_view owner, std::string_view principal, std::uint64_t bytes);
 
-  /// Gives back what `admit` took for what was not sent after all. For want of memory it comes back with time only.
+  /// Gives back what `admit` took for what was not sent after all, soon after it: what has come back with time by then
+  /// comes back twice. For want of memory it comes back with time only.
   void give_back(std::string_view owner, std::string_view principal, std::uint64_t bytes) noexcept;
 
   /// Buckets that are remembered. Cost: O(1).
