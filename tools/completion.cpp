@@ -7,7 +7,7 @@
 namespace busbar {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string shell_quoted(std::string_view text) {
   std::string quoted = "'";
   for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + '\'';
@@ -31,7 +31,7 @@ bool takes_value(const CommandOption& option) { return !option.is_argument && !o
 std::string command_pattern(const CommandNode& root, std::string_view separator) {
   std::vector<std::string> names;
   for (const CommandNode* node : all_of(root)) {
-    if (node->path.size() > 1) names.push_back(quoted(node->name()));
+    if (node->path.size() > 1) names.push_back(shell_quoted(node->name()));
   }
   return joined(names, separator);
 }
@@ -49,8 +49,8 @@ std::string bash_values(const CommandNode& node) {
   for (const CommandOption& option : node.options) {
     if (!takes_value(option)) continue;
     std::vector<std::string> patterns;
-    for (const std::string& name : option.names) patterns.push_back(quoted(node.name() + ':' + name));
-    text += "    " + joined(patterns, "|") + ") words=" + quoted(joined(option.choices, " ")) +
+    for (const std::string& name : option.names) patterns.push_back(shell_quoted(node.name() + ':' + name));
+    text += "    " + joined(patterns, "|") + ") words=" + shell_quoted(joined(option.choices, " ")) +
             " paths=" + compgen_action(option) + " ;;\n";
   }
   return text;
@@ -69,9 +69,9 @@ std::string bash_words(const CommandNode& node) {
     }
   }
   for (const CommandNode& command : node.commands) words.push_back(command.path.back());
-  return "        " + quoted(node.name()) +
-         ")\n          if [[ $cur == -* ]]; then words=" + quoted(joined(options, " ")) +
-         "; else words=" + quoted(joined(words, " ")) + " paths=" + paths + "; fi ;;\n";
+  return "        " + shell_quoted(node.name()) +
+         ")\n          if [[ $cur == -* ]]; then words=" + shell_quoted(joined(options, " ")) +
+         "; else words=" + shell_quoted(joined(words, " ")) + " paths=" + paths + "; fi ;;\n";
 }
 
 std::string bash(const CommandNode& root) {
@@ -135,7 +135,7 @@ std::string zsh_option(const CommandOption& option) {
     const bool is_long = name.starts_with("--");
     const std::string excluded = option.repeats ? "*" : '(' + joined(option.names, " ") + ')';
     const std::string equals = value.empty() ? "" : is_long ? "=" : "+";
-    text += " \\\n    " + quoted(excluded + name + equals + '[' + zsh_text(option.description) + ']' + value);
+    text += " \\\n    " + shell_quoted(excluded + name + equals + '[' + zsh_text(option.description) + ']' + value);
   }
   return text;
 }
@@ -151,13 +151,13 @@ std::string zsh_function(const CommandNode& node) {
       continue;
     }
     const std::string place = option.repeats ? "*" : std::to_string(++arguments);
-    text += " \\\n    " + quoted(place + ':' + zsh_text(option.names.front()) + ':' + zsh_action(option));
+    text += " \\\n    " + shell_quoted(place + ':' + zsh_text(option.names.front()) + ':' + zsh_action(option));
   }
   if (node.commands.empty()) return text + "\n}\n";
   text += " \\\n    '" + std::to_string(arguments + 1) + ": :->command' \\\n    '*:: :->rest'\n";
   text += "  case $state in\n    command)\n      local -a commands=(";
   for (const CommandNode& command : node.commands) {
-    text += "\n        " + quoted(command.path.back() + ':' + zsh_text(command.summary));
+    text += "\n        " + shell_quoted(command.path.back() + ':' + zsh_text(command.summary));
   }
   text += ")\n      _describe command commands ;;\n    rest)\n";
   if (arguments != 0) {
