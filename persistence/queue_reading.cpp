@@ -111,7 +111,7 @@ bool QueueCore::has_place(const Principal& principal) const noexcept {
   return table_.size() < window_ - share_ || table_.messages_of(principal) < share_;
 }
 
-/// Whether the record stays in the log for now. Errors: throws std::bad_alloc.
+/// Whether the record stays in the log until there is place. Errors: throws std::bad_alloc.
 bool QueueCore::put_off(const RecordView& record, const Principal& principal) {
   if (has_dead_letters() || (state_.spec.mode == QueueMode::key_ordered && !record.key().empty())) return false;
   // Those of one principal stay in order.
