@@ -37,7 +37,7 @@ Interrupt::Descriptor::~Descriptor() { close(number_); }
 
 Interrupt::Interrupt()
     : signals_(stop_signals()),
-      signal_(signalfd(-1, &signals_, SFD_CLOEXEC)),
+      signal_(signalfd(-1, &signals_, SFD_CLOEXEC | SFD_NONBLOCK)),
       request_(eventfd(0, EFD_CLOEXEC)),
       end_(eventfd(0, EFD_CLOEXEC)) {
   pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
@@ -47,6 +47,9 @@ Interrupt::Interrupt()
 Interrupt::~Interrupt() {
   eventfd_write(end_.get(), 1);
   watcher_.join();
+  // One that came when the work was done anyway must not end the process now.
+  for (signalfd_siginfo one; read(signal_.get(), &one, sizeof one) > 0;) {
+  }
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
 

@@ -10,7 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 namespace busbar {
 namespace {
@@ -51,6 +53,13 @@ class Following : public testing::Test {
   std::filesystem::path folder;
   std::filesystem::path path;
 };
+
+TEST(Interrupts, that_come_when_the_work_is_done_do_not_end_the_process) {
+  for (int i = 0; i < 100; ++i) {
+    const Interrupt interrupt;
+    ASSERT_EQ(kill(getpid(), i % 2 == 0 ? SIGINT : SIGTERM), 0);
+  }
+}
 
 TEST_F(Following, goes_on_where_the_file_ended) {
   FollowedFile file(path);
