@@ -61,6 +61,15 @@ class HelpBehindDirectory final : public CLI::Formatter {
   }
 };
 
+/// Of such a subcommand: its usage has DIR where it is given.
+class UsageBehindDirectory final : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    name.insert(name.rfind(' ') + 1, "DIR ");
+    return CLI::Formatter::make_usage(app, std::move(name));
+  }
+};
+
 }  // namespace
 
 GroupCommands::GroupCommands(CLI::App& parent) : parent_(parent) {
@@ -184,6 +193,9 @@ void GroupCommands::add_lag() {
 
 CLI::App& GroupCommands::add_dead(CLI::App& parent, const char* name, const char* what) {
   CLI::App& command = *parent.add_subcommand(name, what);
+  const auto help = std::make_shared<UsageBehindDirectory>();
+  help->column_width(parent.get_formatter()->get_column_width());
+  command.formatter(help);
   add_group(command);
   add_topics(command, "--topic", "Only those that came from matching topics; may be given more than once");
   command.add_option("--reason", reason_, "Only those in whose reason this text is")->type_name("TEXT");

@@ -31,7 +31,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::string_view nearest(std::string_view given, std::span<const std::string> known) {
   if (given.empty() || given.size() > longest) return {};
   std::string_view best;
-  std::size_t least = std::max<std::size_t>(given.size() / 3, 1) + 1;
+  // Of a misspelling something is left.
+  std::size_t least = std::min(std::max<std::size_t>(given.size() / 3, 1) + 1, given.size());
   for (const std::string& one : known) {
     const bool lacks_its_end = one.size() > given.size() && one.starts_with(given) && one[given.size()] == '_';
     const std::size_t away = lacks_its_end ? 1 : distance(given, one);

@@ -440,6 +440,7 @@ class GroupsTest(unittest.TestCase):
         for command in ("list", "redrive", "drop"):
             text = self.succeed("dead", self.log, command, "--help")
             self.assertRegex(text, rf"Example.*:\n  busbar dead /tmp/jobs {command} ")
+            self.assertIn(f"busbar dead DIR {command} [OPTIONS]", text)
             self.assertIn("--json", text)
             self.assertEqual(self.succeed("dead", command, "--help"), text, "whose log it is does not matter")
 
