@@ -579,7 +579,8 @@ TEST_F(Groups, ask_for_room_for_an_attempt_once) {
 TEST_F(Groups, write_any_number_of_acks) {
   open();
   join(workers, {.in_flight_messages = 20'000, .in_flight_bytes = std::uint64_t{1} << 30});
-  for (int i = 0; i < 16'000; ++i) ASSERT_TRUE(log->append<Durability::written>({.topic = "work"}));
+  const std::vector<Record> batch(100, Record{.topic = "work"});
+  for (int i = 0; i < 160; ++i) ASSERT_TRUE(log->append<Durability::written>(batch));
   auto leases = receive(16'000);
   ASSERT_EQ(leases.size(), 16'000U);
   std::vector<Lease> every_other;

@@ -94,8 +94,9 @@ class LogTest(unittest.TestCase):
             self.assertEqual(result.stderr, b"")
         return result.stdout.decode()
 
-    def append(self, *events, log=None):
-        return self.succeed("append", log or self.log, stdin=lines(*events))
+    def append(self, *events, log=None, mib=1):
+        """Segments are small, as all of the last one is read whenever the log is opened."""
+        return self.succeed("append", log or self.log, "--segment", mib, stdin=lines(*events))
 
     def dump(self, *arguments, status=0):
         output = self.succeed("dump", self.log, *arguments, status=status)
@@ -397,7 +398,7 @@ class LogTest(unittest.TestCase):
         self.assertEqual(self.append(event()), "101\n")
 
     def test_a_log_that_has_lost_much_takes_appends_once_that_is_accepted(self):
-        self.append(*[event(payload="x" * 100000)] * 100)
+        self.append(*[event(payload="x" * 100000)] * 100, mib=16)
         self.damage(1000000, 2000000)
         for _ in range(2):
             self.assertIn("--accept", self.succeed("repair", self.log, status=3))
@@ -417,7 +418,7 @@ class LogTest(unittest.TestCase):
         self.assertIn("read: 1 whole record, ", self.succeed("scrub", self.log))
 
     def test_a_scrub_keeps_to_its_rate_and_shows_a_bar_on_a_terminal(self):
-        self.append(*[event(payload="x" * 1000000)] * 12)
+        self.append(*[event(payload="x" * 100000)] * 120)
         terminal, side = pty.openpty()
         begin = time.monotonic()
         process = subprocess.Popen([BUSBAR, "log", "scrub", self.log, "--rate", "16"], stdout=subprocess.PIPE,
