@@ -17,6 +17,11 @@ constexpr std::string_view lock_name = "LOCK";
 constexpr std::string_view quarantine_name = "quarantine";
 
 error_code no_space() noexcept { return {boost::system::errc::no_space_on_device, boost::system::system_category()}; }
+
+/// Whether there is no new segment for want of room or memory only.
+bool may_begin_again(const error_code& error) noexcept {
+  return error == boost::system::errc::no_space_on_device || error == errc::out_of_memory;
+}
 constexpr std::size_t settle_bytes = std::size_t{64} * 1024;
 
 /// What a batch of one record takes besides the record, its names included.
@@ -318,7 +323,7 @@ error_code LogEngine::recover() {
     sealed_ = true;
     segment_->sealed_ns.store(state.footer->sealed_ns, std::memory_order_relaxed);
     const error_code error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
-    return error == boost::system::errc::no_space_on_device ? error_code() : error;  // `append` tries again
+    return may_begin_again(error) ? error_code() : error;  // `append` does
   }
   quarantine(window, state);
   return settle(window, state);
@@ -442,17 +447,22 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
   auto segment = std::make_shared<Segment>();
   segment->name = {base_offset, header.serial};
   segment->file_bytes = header.capacity;
+  const std::string name = segment_name(base_offset, header.serial);
+  files_.segments.make_room();
   std::unique_ptr<File> file;
   if (const auto spare = files_.spares.take(header.capacity)) {
-    auto used = use_spare(storage_, *spare, header);
-    if (!used) return used.error();
+    auto used = use_spare(storage_, *spare, name, header);
+    if (!used) {
+      if (used.error() == errc::out_of_memory) files_.spares.put(*spare);
+      return used.error();
+    }
     file = std::move(*used);
     if (!spare->filled) files_.counts.reused_segments.fetch_add(1, std::memory_order_relaxed);
     files_.counts.frame_bytes.fetch_add(2 * page_bytes, std::memory_order_relaxed);
   } else {
     if (!files_.disk.take(header.capacity)) return no_space();
     header.salt = storage_.random();
-    auto made = create_segment(storage_, header, segment_name(base_offset, header.serial));
+    auto made = create_segment(storage_, header, name);
     if (!made) {
       files_.disk.give(header.capacity);
       return made.error();
@@ -496,7 +506,7 @@ error_code LogEngine::append(std::span<const LogEntry> entries, std::span<const 
     error_code error = sealed_ ? error_code() : seal();
     if (!error) {
       error = begin_segment(header_.log_id, next_offset(), header_.base_control + place_.next_control);
-      if (error == boost::system::errc::no_space_on_device) return error;
+      if (may_begin_again(error)) return error;
     }
     if (!error) {
       files_.counts.rolls.fetch_add(1, std::memory_order_relaxed);

@@ -80,8 +80,8 @@ class LogEngine {
   /// Writes all of it as one batch: offsets from `next_offset` on, in order, and behind them `controls`, each at most
   /// `max_control_bytes`. It is durable after the next `sync`.
   /// Errors: payload_too_large, if it could not stand in a segment; no_space_on_device, when there is no room for the
-  /// segment that it would begin: nothing of it is written then, and the same call may succeed later. After any other
-  /// error of the storage the log takes nothing more: log_read_only.
+  /// segment that it would begin, and out_of_memory: nothing of it is written then, and the same call may succeed
+  /// later. After any other error of the storage the log takes nothing more: log_read_only.
   error_code append(std::span<const LogEntry> entries, std::span<const LogControl> controls = {}) noexcept;
 
   /// Makes durable what was appended. Errors: as `append`.

@@ -142,14 +142,8 @@ class SnapshotCore final : public ReadSource {
     return file || file.error() != boost::system::errc::no_such_file_or_directory;
   }
 
-  /// Whether a writer has it open. Nobody is kept from becoming one but for the moment of the question.
-  bool is_locked() {
-    const auto names = storage_->list();
-    if (!names || std::ranges::find(*names, "LOCK") == names->end()) return false;
-    const auto lock = storage_->lock("LOCK");
-    // Who may not write here cannot know: nothing is judged then. On a read-only disk nobody writes.
-    return !lock && lock.error() != boost::system::errc::read_only_file_system;
-  }
+  /// Whether a writer has it open, or that cannot be known: nothing is judged then.
+  bool is_locked() noexcept { return storage_->check_lock("LOCK").failed(); }
 
   error_code list(std::vector<SegmentRef>& listed) {
     const auto files = storage_->list();

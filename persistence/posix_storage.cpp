@@ -5,7 +5,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -122,9 +121,19 @@ class PosixFile final : public File {
   Descriptor fd_;
 };
 
+/// For locks of open files: unlike those of `flock` they can be asked for without being taken, and unlike other record
+/// locks two openings in one process are two holders.
+struct flock whole_file(short type) noexcept {
+  struct flock lock = {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  return lock;
+}
+
 class PosixLock final : public StorageLock {
  public:
   explicit PosixLock(Descriptor fd) noexcept : fd_(std::move(fd)) {}
+  int fd() const noexcept { return fd_.get(); }
 
  private:
   Descriptor fd_;
@@ -143,7 +152,7 @@ class PosixStorage final : public Storage {
     if (!fd) return last_error();
     return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(fd)));
   } catch (const std::bad_alloc&) {
-    return failure(sys::errc::not_enough_memory);
+    return make_error_code(errc::out_of_memory);
   }
 
   result<std::vector<std::string>> list() noexcept override try {
@@ -171,7 +180,7 @@ class PosixStorage final : public Storage {
     if (errno != 0) return last_error();
     return names;
   } catch (const std::bad_alloc&) {
-    return failure(sys::errc::not_enough_memory);
+    return make_error_code(errc::out_of_memory);
   }
 
   error_code rename(std::string_view from, std::string_view to) noexcept override {
@@ -195,12 +204,24 @@ class PosixStorage final : public Storage {
     if (!file) return failure(sys::errc::invalid_argument);
     Descriptor fd = open_at(file, O_RDWR | O_CREAT);
     if (!fd) return last_error();
-    if (uninterrupted([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); }) != 0) {
-      return errno == EWOULDBLOCK ? failure(sys::errc::device_or_resource_busy) : last_error();
+    auto held = std::make_unique<PosixLock>(std::move(fd));
+    struct flock all = whole_file(F_WRLCK);
+    if (::fcntl(held->fd(), F_OFD_SETLK, &all) != 0) {
+      return errno == EAGAIN || errno == EACCES ? failure(sys::errc::device_or_resource_busy) : last_error();
     }
-    return std::unique_ptr<StorageLock>(std::make_unique<PosixLock>(std::move(fd)));
+    return std::unique_ptr<StorageLock>(std::move(held));
   } catch (const std::bad_alloc&) {
-    return failure(sys::errc::not_enough_memory);
+    return make_error_code(errc::out_of_memory);
+  }
+
+  error_code check_lock(std::string_view name) noexcept override {
+    const Name file(name);
+    if (!file) return failure(sys::errc::invalid_argument);
+    const Descriptor fd = open_at(file, O_RDONLY);
+    if (!fd) return errno == ENOENT ? error_code() : last_error();
+    struct flock all = whole_file(F_RDLCK);
+    if (::fcntl(fd.get(), F_OFD_GETLK, &all) != 0) return last_error();
+    return all.l_type == F_UNLCK ? error_code() : failure(sys::errc::device_or_resource_busy);
   }
 
   result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override try {
@@ -209,7 +230,7 @@ class PosixStorage final : public Storage {
     if (::mkdirat(directory_.get(), child.text(), 0777) != 0 && errno != EEXIST) return last_error();
     return existing_directory(name);
   } catch (const std::bad_alloc&) {
-    return failure(sys::errc::not_enough_memory);
+    return make_error_code(errc::out_of_memory);
   }
 
   result<std::unique_ptr<Storage>> existing_directory(std::string_view name) noexcept override try {
@@ -220,7 +241,7 @@ class PosixStorage final : public Storage {
     if (!fd) return last_error();
     return std::unique_ptr<Storage>(std::make_unique<PosixStorage>(std::move(fd), path_ + "/" + child.text()));
   } catch (const std::bad_alloc&) {
-    return failure(sys::errc::not_enough_memory);
+    return make_error_code(errc::out_of_memory);
   }
 
   result<std::uint64_t> free_bytes() noexcept override {

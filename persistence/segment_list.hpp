@@ -41,6 +41,11 @@ LogLoss loss_of(const Segment& segment, std::uint64_t first, std::uint64_t end_o
 /// Threads: any.
 class SegmentList {
  public:
+  /// One can be added without memory, also if one that was taken out is put back before. Errors: throws std::bad_alloc.
+  void make_room() {
+    const std::lock_guard lock(mutex_);
+    segments_.reserve(segments_.size() + 2);
+  }
   void add(SegmentRef segment) {
     const std::lock_guard lock(mutex_);
     segments_.push_back(std::move(segment));

@@ -89,7 +89,8 @@ std::optional<Spare> inspect_spare(Storage& storage, std::string_view name) noex
   return std::nullopt;
 }
 
-result<std::unique_ptr<File>> use_spare(Storage& storage, const Spare& spare, SegmentHeader& header) noexcept try {
+result<std::unique_ptr<File>> use_spare(Storage& storage, const Spare& spare, const std::string& name,
+                                        SegmentHeader& header) noexcept {
   header.salt = spare.filled ? spare.salt : storage.random();
   header.previous_salt = spare.filled ? 0 : spare.salt;
   auto file = storage.open(spare.name, Storage::Open::existing);
@@ -100,12 +101,9 @@ result<std::unique_ptr<File>> use_spare(Storage& storage, const Spare& spare, Se
   if (const error_code error = write_at(**file, page_bytes, blank)) return error;
   if (const error_code error = write_headers(**file, header)) return error;
   if (const error_code error = (*file)->sync()) return error;
-  if (const error_code error = storage.rename(spare.name, segment_name(header.base_offset, header.serial)))
-    return error;
+  if (const error_code error = storage.rename(spare.name, name)) return error;
   if (const error_code error = storage.sync_names()) return error;
   return std::move(*file);
-} catch (const std::bad_alloc&) {
-  return make_error_code(errc::out_of_memory);
 }
 
 }  // namespace bus::detail

@@ -95,8 +95,10 @@ result<Spare> retire_segment(Storage& storage, const SegmentName& name) noexcept
 std::optional<Spare> inspect_spare(Storage& storage, std::string_view name) noexcept;
 bool is_spare_name(std::string_view name) noexcept;
 
-/// Makes a segment of it: `header` is what is wanted of it, but for the salts, which are filled in. Durable when this
-/// returns. Errors: those of the storage; the file is a spare still, or the segment.
-result<std::unique_ptr<File>> use_spare(Storage& storage, const Spare& spare, SegmentHeader& header) noexcept;
+/// Makes the segment `name` of it: `header` is what is wanted of it, but for the salts, which are filled in. Durable
+/// when this returns. Errors: those of the storage, and the file is a spare still, or the segment; out_of_memory, and
+/// it is a spare.
+result<std::unique_ptr<File>> use_spare(Storage& storage, const Spare& spare, const std::string& name,
+                                        SegmentHeader& header) noexcept;
 
 }  // namespace bus::detail

@@ -21,7 +21,7 @@ const char* describe(int value) noexcept {
     case errc::observer_too_deep: return "observers published from inside observers more than 16 deep";
     case errc::schema_mismatch: return "the payload is an object of another schema";
     case errc::decode_failed: return "the schema could not read the bytes of the payload";
-    case errc::out_of_memory: return "there was no memory to hold another event";
+    case errc::out_of_memory: return "there was not enough memory";
     case errc::rate_limited: return "the owner has sent too much on behalf of this principal lately";
     case errc::gate_not_staged: return "the gate was published or retired before";
     case errc::too_many_routes: return "the owner has as many routes as it may have";

@@ -3,6 +3,7 @@
 // What it takes to know a million messages, and what is left when there is no more memory, by operators new and
 // delete that count and fail for the whole executable. That is why this test has one of its own.
 #include "persistence/dedup.hpp"
+#include "persistence/log_core.hpp"
 
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -11,9 +12,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <new>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -123,6 +126,57 @@ TEST(DedupMemory, that_cannot_be_had_changes_nothing) {
   }
   EXPECT_TRUE(table.consistent());
   EXPECT_GT(failed, 50);
+}
+
+TEST(LogMemory, what_is_refused_for_want_of_it_is_not_in_the_log) {
+  std::string pattern = (std::filesystem::temp_directory_path() / "busbar-XXXXXX").string();
+  const std::filesystem::path path = ::mkdtemp(pattern.data());
+  LogOptions options;
+  options.segment_bytes = limits::min_segment_bytes;
+  options.uncommitted_bytes = limits::min_segment_bytes;
+  options.spare_segments = 0;
+  std::unique_ptr<LogCore> log;
+  const auto open = [&] {
+    log.reset();
+    auto storage = open_directory(path).value();
+    log = LogCore::open(storage, options, LogCore::Threads::none).value();
+  };
+  open();
+  const std::string payload(3000, 'x');
+  std::vector<std::string> taken;
+  int refused = 0;
+  for (int i = 0; i < 500; ++i) {
+    // Each allocation in turn, until the record is taken.
+    for (std::size_t at = 1;; ++at) {
+      const std::string id = std::to_string(i) + '.' + std::to_string(at);
+      const Record record{.topic = "t", .payload = as_payload(payload), .message_id = id};
+      fails_at = allocations + at;
+      auto ticket = log->hand_over({&record, 1}, Durability::synced, true, nullptr);
+      const auto outcome =
+          ticket ? log->wait(*ticket, 1, Durability::synced, nullptr) : result<Appended>(ticket.error());
+      fails_at = 0;
+      if (outcome) {
+        taken.push_back(id);
+        break;
+      }
+      ++refused;
+      ASSERT_EQ(outcome.error(), errc::out_of_memory) << id;
+      ASSERT_EQ(log->segments().committed(), taken.size());
+    }
+    ASSERT_EQ(log->stats().disk_bytes, log->segments().bytes());
+  }
+  for (int again = 0; again < 2; ++again) {
+    auto reader = ReaderCore::make(*log, {.from = From::oldest()}).value();
+    for (const std::string& id : taken) {
+      ASSERT_EQ(reader->next()->outcome(), ReadOutcome::record);
+      ASSERT_EQ(reader->record().message_id(), id);
+    }
+    EXPECT_EQ(reader->next()->outcome(), ReadOutcome::end);
+    open();
+  }
+  EXPECT_GT(refused, 50);
+  log.reset();
+  std::filesystem::remove_all(path);
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ class ForwardingStorage : public Storage {
   error_code remove(std::string_view name) noexcept override { return inner_->remove(name); }
   error_code sync_names() noexcept override { return inner_->sync_names(); }
   result<std::unique_ptr<StorageLock>> lock(std::string_view name) noexcept override { return inner_->lock(name); }
+  error_code check_lock(std::string_view name) noexcept override { return inner_->check_lock(name); }
   result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override {
     return inner_->directory(name);
   }

@@ -5,6 +5,7 @@
 #include <bus/persistence/log.hpp>
 
 #include "engine_fixture.hpp"
+#include "forwarding_storage.hpp"
 #include "gated_storage.hpp"
 
 #include "persistence/log_core.hpp"
@@ -1134,6 +1135,24 @@ TEST_F(PublicLog, is_looked_at_beside_its_writer) {
   EXPECT_FALSE(snapshot.has_writer());
   EXPECT_EQ(snapshot.next_offset(), next);
   EXPECT_TRUE(snapshot.losses().losses.empty());
+}
+
+TEST_F(PublicLog, can_be_opened_while_others_look_at_it) {
+  ASSERT_FALSE(open());
+  log.reset();
+  class Unlocked final : public simulation::ForwardingStorage {
+   public:
+    using ForwardingStorage::ForwardingStorage;
+    result<std::unique_ptr<StorageLock>> lock(std::string_view) noexcept override {
+      ADD_FAILURE() << "the writer's lock is taken";
+      return error_code(sys::device_or_resource_busy, boost::system::system_category());
+    }
+  };
+  LogSnapshot snapshot = LogSnapshot::open(std::make_unique<Unlocked>(disk.mount())).value();
+  EXPECT_FALSE(snapshot.has_writer());
+  ASSERT_FALSE(open());
+  ASSERT_FALSE(snapshot.refresh());
+  EXPECT_TRUE(snapshot.has_writer());
 }
 
 TEST_F(PublicLog, is_not_judged_by_one_who_looks_on_while_it_is_reused) {

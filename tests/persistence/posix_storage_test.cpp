@@ -119,6 +119,7 @@ TEST_F(PosixStorage, takes_no_name_that_leads_elsewhere) {
     EXPECT_EQ(storage->rename(name, "a"), sys::invalid_argument);
     EXPECT_EQ(storage->rename("a", name), sys::invalid_argument);
     EXPECT_EQ(storage->lock(name).error(), sys::invalid_argument);
+    EXPECT_EQ(storage->check_lock(name), sys::invalid_argument);
     EXPECT_EQ(storage->directory(name).error(), sys::invalid_argument);
   }
   EXPECT_EQ(storage->open(std::string(256, 'a'), Storage::Open::create).error(), sys::invalid_argument);
@@ -131,6 +132,19 @@ TEST_F(PosixStorage, has_one_holder_of_a_lock) {
   EXPECT_EQ(storage->lock("LOCK").error(), sys::device_or_resource_busy);
   EXPECT_EQ(open_directory(path).value()->lock("LOCK").error(), sys::device_or_resource_busy);
   lock->reset();
+  EXPECT_TRUE(storage->lock("LOCK"));
+}
+
+TEST_F(PosixStorage, asks_for_a_lock_without_having_it) {
+  EXPECT_FALSE(storage->check_lock("LOCK"));
+  EXPECT_TRUE(storage->list()->empty());
+  auto lock = storage->lock("LOCK");
+  ASSERT_TRUE(lock);
+  EXPECT_EQ(storage->check_lock("LOCK"), sys::device_or_resource_busy);
+  EXPECT_EQ(open_directory(path).value()->check_lock("LOCK"), sys::device_or_resource_busy);
+  EXPECT_EQ(storage->lock("LOCK").error(), sys::device_or_resource_busy) << "who asks does not let go";
+  lock->reset();
+  EXPECT_FALSE(storage->check_lock("LOCK"));
   EXPECT_TRUE(storage->lock("LOCK"));
 }
 

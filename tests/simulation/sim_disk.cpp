@@ -463,6 +463,12 @@ class SimDisk::State {
     return in.locks.emplace(name).second ? error_code() : fault(errc_t::device_or_resource_busy);
   }
 
+  error_code check_lock(std::uint64_t epoch, Directory& in, std::string_view name) {
+    if (const auto refused = begin(Call::lock, epoch)) return refused;
+    if (const auto wrong = check_name(name)) return wrong;
+    return in.locks.contains(name) ? fault(errc_t::device_or_resource_busy) : error_code();
+  }
+
   void unlock(std::uint64_t epoch, Directory& in, std::string_view name) {
     if (epoch == epoch_) in.locks.erase(in.locks.find(name));
   }
@@ -1024,6 +1030,11 @@ class Mount final : public Storage {
     state_->trace(name);
     if (const auto refused = traced(Call::lock, state_->lock(epoch_, *in_, name))) return refused;
     return std::unique_ptr<StorageLock>(new HeldLock(state_, epoch_, in_, name));
+  }
+  error_code check_lock(std::string_view name) noexcept override {
+    const std::scoped_lock lock(state_->mutex);
+    state_->trace(name);
+    return traced(Call::lock, state_->check_lock(epoch_, *in_, name));
   }
   result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept override { return directory(name, true); }
   result<std::unique_ptr<Storage>> existing_directory(std::string_view name) noexcept override {

@@ -201,12 +201,15 @@ TEST(SimDisk, a_lock_has_one_holder) {
   SimDisk disk(1);
   const auto one = disk.mount();
   const auto other = disk.mount();
+  EXPECT_FALSE(other->check_lock("lock"));
   auto held = one->lock("lock");
   ASSERT_TRUE(held.has_value());
+  EXPECT_EQ(other->check_lock("lock"), errc_t::device_or_resource_busy);
   EXPECT_EQ(one->lock("lock").error(), errc_t::device_or_resource_busy);
   EXPECT_EQ(other->lock("lock").error(), errc_t::device_or_resource_busy);
   EXPECT_TRUE(other->lock("other").has_value());
   held.value().reset();
+  EXPECT_FALSE(other->check_lock("lock"));
   EXPECT_TRUE(other->lock("lock").has_value());
 }
 

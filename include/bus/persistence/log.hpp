@@ -461,9 +461,8 @@ class BUSBAR_EXPORT Log {
 };
 
 /// A log as it is on the disk, for tools: nothing is changed, and a live writer is not disturbed. Beside one, what it
-/// committed after the opening is seen by a reader that goes on, and nothing past its last commit is judged. Opening
-/// and `refresh` hold the writer's lock for a moment, to see whether somebody has it: a writer that opens the log just
-/// then gets log_locked. Threads: as Log.
+/// committed after the opening is seen by a reader that goes on, and nothing past its last commit is judged.
+/// Threads: as Log.
 class BUSBAR_EXPORT LogSnapshot {
  public:
   /// Opens what is there to look at it.

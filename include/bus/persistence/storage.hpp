@@ -96,6 +96,10 @@ class BUSBAR_EXPORT Storage {
   /// this process or not, has it.
   virtual result<std::unique_ptr<StorageLock>> lock(std::string_view name) noexcept = 0;
 
+  /// Asks for a holder, in this process or another, without becoming one: nobody is kept from the lock, and no file is
+  /// made. Errors: device_or_resource_busy if there is one.
+  virtual error_code check_lock(std::string_view name) noexcept = 0;
+
   /// A directory in this one, made if it does not exist; its name is durable after this one's `sync_names`.
   virtual result<std::unique_ptr<Storage>> directory(std::string_view name) noexcept = 0;
 
