@@ -2,6 +2,7 @@
 #include "persistence/queue_core.hpp"
 
 #include "persistence/log_core.hpp"
+#include "persistence/make_room.hpp"
 #include "persistence/nanoseconds.hpp"
 
 #include <algorithm>
@@ -258,8 +259,8 @@ error_code QueueCore::take_one(LeaseTable::Take took, const LeaseTable::Taken& t
   }
   auto record = [&] {
     try {
-      batch.taken.reserve(batch.taken.size() + 1);
-      batch.records.reserve(batch.records.size() + 1);
+      make_room(batch.taken, 1);
+      make_room(batch.records, 1);
       return read(offset);
     } catch (const std::bad_alloc&) {
       return result<std::optional<RecordView>>(make_error_code(errc::out_of_memory));

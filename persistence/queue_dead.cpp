@@ -5,6 +5,7 @@
 #include "persistence/queue_core.hpp"
 
 #include "persistence/log_core.hpp"
+#include "persistence/make_room.hpp"
 
 #include <algorithm>
 #include <array>
@@ -260,7 +261,7 @@ result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_b
     if (batch->leases.empty()) break;
     std::vector<Sent> sent;
     sent.reserve(batch->leases.size());
-    taker.others.reserve(taker.others.size() + batch->leases.size());
+    make_room(taker.others, batch->leases.size());
     for (Lease& lease : batch->leases) try {
         const RecordView& letter = lease.record();
         const Origin origin(letter);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "persistence/format.hpp"
+#include "persistence/make_room.hpp"
 
 #include <bus/persistence/loss.hpp>
 
@@ -44,7 +45,7 @@ class SegmentList {
   /// One can be added without memory, also if one that was taken out is put back before. Errors: throws std::bad_alloc.
   void make_room() {
     const std::lock_guard lock(mutex_);
-    segments_.reserve(segments_.size() + 2);
+    detail::make_room(segments_, 2);
   }
   void add(SegmentRef segment) {
     const std::lock_guard lock(mutex_);
@@ -149,8 +150,7 @@ class SegmentList {
   /// So many can be added without memory. Errors: throws std::bad_alloc.
   void make_room_in_index(std::size_t entries) {
     const std::lock_guard lock(mutex_);
-    const std::size_t wanted = index_.size() + entries;
-    if (wanted > index_.capacity()) index_.reserve(std::max(wanted, 2 * index_.capacity()));
+    detail::make_room(index_, entries);
   }
   std::vector<IndexEntry> index() const {
     const std::lock_guard lock(mutex_);
