@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <thread>
+#include <vector>
 
 namespace bench {
 namespace {
@@ -36,6 +37,47 @@ struct Consumer {
 }  // namespace
 
 // --- D8: leases and acks ---
+
+namespace {
+
+/// Each worker makes each ack durable before it takes the next message: so one waits for a sync for each.
+bool workers_of_one_group(const Options& options, int workers) {
+  const Scratch scratch(options.directory);
+  bus::Log log = bus::Log::open(scratch.folder("log")).value();
+  bus::Group group = bus::Group::open(log, {.name = "g", .start = bus::GroupStart::oldest}).value();
+  fill(log, brief(options) ? 2'000 : 200'000);
+  const bus::LogStats before = log.stats();
+  std::atomic<std::uint64_t> finished{0};
+  const std::uint64_t begin = now_ns();
+  const std::uint64_t end = begin + to_ns(options.seconds);
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < workers; ++i) {
+      threads.emplace_back([&] {
+        bus::Member member = group.join().value();
+        while (now_ns() < end) {
+          auto received = member.try_receive(1);
+          if (!received) check(received.error());
+          if (received->leases.empty()) return;
+          if (bus::ack_all(received->leases) != 1) fail("an ack was refused");
+          check(group.sync());
+          finished.fetch_add(1, std::memory_order_relaxed);
+        }
+      });
+    }
+  }
+  const std::uint64_t ns = now_ns() - begin;
+  const bool sound = group.stats().acked == finished.load();
+  Line("D8")
+      .param("workers", workers)
+      .metric("synced_acks_per_s", per_second(finished.load(), ns))
+      .count("syncs", log.stats().syncs - before.syncs)
+      .count("accounted", sound)
+      .print(options);
+  return sound;
+}
+
+}  // namespace
 
 /// Each group gets all messages. Beside them somebody appends, whose commits the acks join.
 bool d8(const Options& options) {
@@ -82,6 +124,7 @@ bool d8(const Options& options) {
         .count("accounted", sound)
         .print(options);
   }
+  for (const int workers : {1, 8, 64}) sound &= workers_of_one_group(options, workers);
   return sound;
 }
 
