@@ -370,8 +370,8 @@ TEST(Route6, a_receiver_sees_rising_sequences_of_each_principal_whoever_publishe
 
 // --- ROUTE-7: cost ---
 
-/// Its scope asks for the principal of whatever is offered, so what it never sees was not offered.
-TEST(Route7, a_publish_does_not_look_at_routes_that_do_not_match) {
+/// That it does not look at them either is measured: `router_bench --filter R1`.
+TEST(Route7, a_publish_is_not_offered_to_routes_that_do_not_match) {
   Bus hub;
   Router router(hub);
   std::vector<RouteReceiver> others;
