@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "persistence/item_queue.hpp"
 
-#include <new>
-#include <utility>
-
 namespace bus::detail {
 
 std::uint64_t ItemQueue::posted() noexcept {
@@ -20,13 +17,11 @@ ItemQueue::Asked ItemQueue::ask_for(std::uint64_t number) noexcept {
 }
 
 std::span<const LogControl> ItemQueue::gather() {
-  batch_.reserve(frames_at_once);
   controls_.reserve(frames_at_once);
   {
     const std::lock_guard lock(mutex_);
     while (!frames_.empty() && batch_.size() < frames_at_once) {
-      batch_.push_back(std::move(frames_.front()));
-      frames_.pop_front();
+      batch_.splice(batch_.end(), frames_, frames_.begin());
     }
     left_ = !frames_.empty();
     pending_.store(left_, std::memory_order_relaxed);
@@ -35,22 +30,16 @@ std::span<const LogControl> ItemQueue::gather() {
   return controls_;
 }
 
-bool ItemQueue::give_back() noexcept try {
+void ItemQueue::give_back() noexcept {
   controls_.clear();
-  if (batch_.empty()) return true;
+  if (batch_.empty()) return;
   const std::lock_guard lock(mutex_);
-  while (!batch_.empty()) {
-    frames_.push_front(std::move(batch_.back()));
-    batch_.pop_back();
-  }
+  frames_.splice(frames_.begin(), batch_);
   pending_.store(true, std::memory_order_relaxed);
-  return true;
-} catch (const std::bad_alloc&) {
-  batch_.clear();
-  return false;
 }
 
-void ItemQueue::refuse() noexcept {
+void ItemQueue::refuse(bool for_memory) noexcept {
+  refused_for_memory_.store(for_memory, std::memory_order_relaxed);
   // In this order: who asks in between has raised what is wanted, or is told.
   std::uint64_t wanted = wanted_.load(std::memory_order_seq_cst);
   (void)wanted_.compare_exchange_strong(wanted, synced(), std::memory_order_seq_cst);

@@ -13,7 +13,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -58,10 +58,12 @@ class ItemQueue {
   Asked ask_for(std::uint64_t number) noexcept;
   bool is_wanted() const noexcept { return wanted_.load(std::memory_order_seq_cst) > synced(); }
   bool is_durable(std::uint64_t number) const noexcept { return synced() >= number; }
-  /// A commit had no room for them; they are tried again with a later one.
+  /// A commit had no room for them, or no memory; they are tried again with a later one.
   bool is_refused(const Asked& asked) const noexcept {
     return refusals_.load(std::memory_order_seq_cst) != asked.refusals;
   }
+  /// What the last of those commits lacked.
+  bool refused_for_memory() const noexcept { return refused_for_memory_.load(std::memory_order_relaxed); }
 
   /// Returns when `done()`, which is looked at whenever something of the above may have changed.
   template <class Done>
@@ -79,9 +81,9 @@ class ItemQueue {
   /// Whether the last batch left any behind.
   bool left() const noexcept { return left_; }
 
-  /// The batch was not written. Returns: false if memory gave out, and some of it is lost.
-  bool give_back() noexcept;
-  void refuse() noexcept;
+  /// The batch was not written.
+  void give_back() noexcept;
+  void refuse(bool for_memory) noexcept;
   /// The batch was written; if so, all that was written is synced now.
   void end(bool is_synced) noexcept;
 
@@ -100,17 +102,18 @@ class ItemQueue {
   std::uint64_t synced() const noexcept { return synced_.load(std::memory_order_seq_cst); }
 
   std::mutex mutex_;
-  std::deque<Frame> frames_;  // the last one is added to
+  std::list<Frame> frames_;  // the last one is added to
   std::uint64_t posted_ = 0;
 
   std::atomic<bool> pending_{false};
   std::atomic<std::uint64_t> wanted_{0};
   std::atomic<std::uint64_t> synced_{0};
   std::atomic<std::uint64_t> refusals_{0};
+  std::atomic<bool> refused_for_memory_{false};
   WaitersOn<ThreadBed> waiters_;
 
   // Of whoever has the turn.
-  std::vector<Frame> batch_;
+  std::list<Frame> batch_;  // a list, so that giving back takes no memory
   std::vector<LogControl> controls_;
   std::uint64_t written_ = 0;  // all up to here are in commits
   bool left_ = false;

@@ -631,7 +631,7 @@ bool LogCore::commit_some() noexcept {
     if (error == errc::timed_out) {  // whoever has the turn next gathers it again, and waits on
       judge_.cancel();
       items_passed_over_ = items_first;
-      if (!items_.give_back()) fail();
+      items_.give_back();
       return false;
     }
   } catch (const std::bad_alloc&) {
@@ -642,7 +642,8 @@ bool LogCore::commit_some() noexcept {
     }
   }
   const bool refused_items = error && !items_.batch().empty();
-  if (error && !items_.give_back()) fail();  // what groups did could not be told any more
+  const bool for_memory = error == errc::out_of_memory;
+  if (error) items_.give_back();
   if (taken == 0 && error && !engine_->read_only()) {
     error = {};
     sync_due_.store(in_ns(std::chrono::steady_clock::now() + options_.sync_every), std::memory_order_relaxed);
@@ -689,12 +690,15 @@ bool LogCore::commit_some() noexcept {
     count_commit(record_bytes, begun, synced);
   }
   items_.end(synced);
-  if (refused_items) items_.refuse();
+  if (refused_items) items_.refuse(for_memory);
   if (synced || refused_items) queue_waits_->wake();
   settle(taken, error, synced);
   if (roll_asked_.exchange(false, std::memory_order_relaxed)) {
     const std::int64_t age = wall_ns(*options_.clock) - engine_->segment_created_ns();
-    if (age >= options_.segment_age.count() && engine_->end_segment()) fail();
+    if (age >= options_.segment_age.count()) {
+      (void)engine_->end_segment();  // for want of memory only the timer asks again
+      if (engine_->read_only()) fail();
+    }
   }
   return taken != 0 || synced || wrote_items || items_first;
 }
@@ -753,7 +757,10 @@ ItemQueue::Asked LogCore::ask_for_items(std::uint64_t number) noexcept {
 std::optional<error_code> LogCore::outcome(const ItemQueue::Asked& asked) const noexcept {
   if (items_.is_durable(asked.number)) return error_code();
   if (failed_.load(std::memory_order_seq_cst)) return errc::log_read_only;
-  if (items_.is_refused(asked)) return system_error(sys::errc::no_space_on_device);
+  if (items_.is_refused(asked)) {
+    return items_.refused_for_memory() ? make_error_code(errc::out_of_memory)
+                                       : system_error(sys::errc::no_space_on_device);
+  }
   if (closed_.load(std::memory_order_seq_cst)) return errc::closed;
   return std::nullopt;
 }

@@ -95,7 +95,7 @@ class LogCore final : public ReadSource {
   result<std::uint64_t> post_items(Add&& add) noexcept;
 
   /// Waits until they are durable, and starts a commit if none is under way.
-  /// Errors: log_read_only; closed; no_space_on_device: they are tried again with the next commit.
+  /// Errors: log_read_only; closed; no_space_on_device and out_of_memory: they are tried again with the next commit.
   error_code wait_items(std::uint64_t number) noexcept;
   /// Of all that were put so far.
   error_code sync_items() noexcept;

@@ -450,10 +450,10 @@ error_code LogEngine::begin_segment(const LogId& log_id, std::uint64_t base_offs
   const std::string name = segment_name(base_offset, header.serial);
   files_.segments.make_room();
   std::unique_ptr<File> file;
-  if (const auto spare = files_.spares.take(header.capacity)) {
+  if (auto spare = files_.spares.take(header.capacity)) {
     auto used = use_spare(storage_, *spare, name, header);
     if (!used) {
-      if (used.error() == errc::out_of_memory) files_.spares.put(*spare);
+      if (used.error() == errc::out_of_memory) files_.spares.put(std::move(*spare));
       return used.error();
     }
     file = std::move(*used);
@@ -519,7 +519,7 @@ error_code LogEngine::append(std::span<const LogEntry> entries, std::span<const 
   read_only_ = error.failed();
   return error;
 } catch (const std::bad_alloc&) {
-  return errc::out_of_memory;  // nothing has been written: memory is got before
+  return errc::out_of_memory;  // nothing of the batch has been written: memory is got before
 }
 
 error_code LogEngine::sync() noexcept {
@@ -586,17 +586,19 @@ bool LogEngine::name_records(std::span<const LogEntry> entries) {
 /// Says at the beginning of a segment what groups stand at and which messages are known, so that what is in front of it
 /// need not be read to know it, and may go: if that leaves `room` for what is to follow, or else in a segment of its
 /// own.
-error_code LogEngine::write_snapshot(std::uint64_t room) {
+error_code LogEngine::write_snapshot(std::uint64_t room) try {
   if (!options_.snapshot || groups_.serial == 0 || groups_.serial == header_.serial) return {};
-  snapshot_tried_ = true;
   const auto frames = options_.snapshot();
   std::uint64_t bytes = 0;
   for (const auto& frame : frames) bytes += head_bytes + padded(frame.size());
-  if (frames.empty() || bytes > most_snapshot_bytes(header_.capacity)) return {};
   // Where no further segment can be had before something goes, it must not be long.
   const std::uint64_t most = files_.disk.has_room(header_.capacity) ? most_without_a_snapshot : 1;
   if (header_.serial - groups_.serial > most) room = 0;
-  if (!fits(overhead_of_batch + bytes + room, place_.position, header_.capacity)) return {};
+  if (frames.empty() || bytes > most_snapshot_bytes(header_.capacity) ||
+      !fits(overhead_of_batch + bytes + room, place_.position, header_.capacity)) {
+    snapshot_tried_ = true;
+    return {};
+  }
   encoder_.begin(header_, place_);
   const std::uint64_t position = encoder_.place().position;
   for (const auto& frame : frames) encoder_.add(FrameKind::snapshot, frame);
@@ -606,6 +608,8 @@ error_code LogEngine::write_snapshot(std::uint64_t room) {
   groups_ = {header_.serial, position};
   unproven_ = true;
   return {};
+} catch (const std::bad_alloc&) {
+  return {};  // the next append tries again
 }
 
 error_code LogEngine::write(std::span<const LogEntry> entries, std::span<const LogControl> controls) {

@@ -206,7 +206,7 @@ class PosixStorage final : public Storage {
     if (!fd) return last_error();
     auto held = std::make_unique<PosixLock>(std::move(fd));
     struct flock all = whole_file(F_WRLCK);
-    if (::fcntl(held->fd(), F_OFD_SETLK, &all) != 0) {
+    if (uninterrupted([&] { return ::fcntl(held->fd(), F_OFD_SETLK, &all); }) != 0) {
       return errno == EAGAIN || errno == EACCES ? failure(sys::errc::device_or_resource_busy) : last_error();
     }
     return std::unique_ptr<StorageLock>(std::move(held));
@@ -220,7 +220,7 @@ class PosixStorage final : public Storage {
     const Descriptor fd = open_at(file, O_RDONLY);
     if (!fd) return errno == ENOENT ? error_code() : last_error();
     struct flock all = whole_file(F_RDLCK);
-    if (::fcntl(fd.get(), F_OFD_GETLK, &all) != 0) return last_error();
+    if (uninterrupted([&] { return ::fcntl(fd.get(), F_OFD_GETLK, &all); }) != 0) return last_error();
     return all.l_type == F_UNLCK ? error_code() : failure(sys::errc::device_or_resource_busy);
   }
 

@@ -235,12 +235,14 @@ error_code QueueCore::take(std::uint16_t member, std::size_t most, std::int64_t 
     if (took == LeaseTable::Take::nothing || batch.no_credit) break;
     if (const error_code error = take_one(took, taken, batch)) return error;
     if (took == LeaseTable::Take::dead) continue;
-    // What follows it with its key goes with it.
-    const LeaseName first = taken.lease;
+    // What follows it with its key goes with it; looked for from the last of them on.
+    LeaseName last = taken.lease;
     while (took == LeaseTable::Take::leased && batch.taken.size() < most) {
-      const LeaseTable::Take more = table_.take_same_key(first, now, taken);
+      const LeaseTable::Take more = table_.take_same_key(last, now, taken);
       if (more == LeaseTable::Take::nothing || more == LeaseTable::Take::no_credit) break;
+      const std::size_t before = batch.taken.size();
       if (const error_code error = take_one(more, taken, batch)) return error;
+      if (batch.taken.size() != before) last = taken.lease;
     }
   }
   return note_attempts(batch);

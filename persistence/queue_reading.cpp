@@ -247,7 +247,9 @@ void QueueCore::read_past(std::uint64_t end) try {
 
 void QueueCore::give_up_before(std::uint64_t offset) noexcept try {
   const std::lock_guard lock(mutex_);
-  if (log_ == nullptr || floor_locked() >= offset) return;
+  if (log_ == nullptr) return;
+  if (again_ != nullptr && again_->offset() < offset) again_.reset();  // it holds a segment that goes
+  if (floor_locked() >= offset) return;
   const auto missed = [&](std::uint64_t one) {
     ++stats_.missed;
     ++missed_untold_;

@@ -122,7 +122,7 @@ namespace {
 
 constexpr std::size_t fill_bytes = std::size_t{1} << 20;
 
-error_code fill(File& file, const SegmentHeader& header) {
+error_code fill(File& file, const SegmentHeader& header) noexcept try {
   const std::uint64_t end = second_header(header.capacity);
   const std::size_t chunk = static_cast<std::size_t>(std::min<std::uint64_t>(fill_bytes, end));
   const auto bytes = std::make_unique_for_overwrite<std::byte[]>(chunk);
@@ -133,6 +133,8 @@ error_code fill(File& file, const SegmentHeader& header) {
   }
   if (const error_code error = write_headers(file, header)) return error;
   return file.sync();
+} catch (const std::bad_alloc&) {
+  return errc::out_of_memory;
 }
 
 }  // namespace

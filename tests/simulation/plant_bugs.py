@@ -27,7 +27,7 @@ BUGS = [
      "  if (const error_code error = PLANTED ? error_code() : storage.sync_names()) return error;\n"
      "  return std::move(*file);\n"),
     ("a new segment has its name before it is durable", "segment_file.cpp", "stmt",
-     "  return file.sync();\n}\n", "  return PLANTED ? error_code() : file.sync();\n}\n"),
+     "  return file.sync();\n} catch", "  return PLANTED ? error_code() : file.sync();\n} catch"),
     ("a reused segment has its name before it is durable", "spares.cpp", "stmt",
      "  if (const error_code error = (*file)->sync()) return error;\n",
      "  if (const error_code error = PLANTED ? error_code() : (*file)->sync()) return error;\n"),
@@ -216,8 +216,8 @@ GROUP_BUGS = [
      "      case ReadOutcome::record:\n"
      "        if (!PLANTED || reader_->record().offset() % 16 != 7) add(reader_->record(), now);\n        break;\n"),
     ("items that were refused count as written", "item_queue.cpp", "stmt",
-     "  if (batch_.empty()) return true;\n",
-     "  if (batch_.empty()) return true;\n"
+     "  if (batch_.empty()) return;\n",
+     "  if (batch_.empty()) return;\n"
      "  if (PLANTED) written_ = batch_.back().last;\n"),
 ]
 BUGS += GROUP_BUGS

@@ -226,8 +226,8 @@ class BUSBAR_EXPORT Member {
   /// deadline; but first it looks through all that is committed. None are given beyond the member's credits. A further
   /// attempt is noted before anybody gets it, whatever the deadline: that takes a commit, and on a full disk with
   /// `FullDisk::wait` as long as that may wait. Returns: without leases if the deadline passed, or something was
-  /// missed. Errors: closed; log_read_only; no_space_on_device, if a further attempt could not be noted; those of
-  /// reading.
+  /// missed. Errors: closed; log_read_only; no_space_on_device and out_of_memory, if a further attempt could not be
+  /// noted; those of reading.
   result<LeaseBatch> receive(std::size_t most = 1) noexcept;
   result<LeaseBatch> receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline) noexcept;
   result<LeaseBatch> try_receive(std::size_t most = 1) noexcept;

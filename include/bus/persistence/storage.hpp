@@ -8,6 +8,7 @@
 // `write_at` do it for them.
 //
 // Errors are those of the system, in its own category: `boost::system::errc::no_space_on_device` and so on compare.
+// Want of memory is `errc::out_of_memory`, and only where nothing is durable that was not: the log then tries again.
 #pragma once
 
 #include <bus/error.hpp>
