@@ -14,13 +14,13 @@ run_logged() {
   return 1
 }
 
-# build PRESET [TARGET...]: configures if that is due, and builds the targets or else everything.
+# build PRESET [TARGET]: configures if that is due, and builds the target or else everything.
 # In CI warnings are errors.
 build() {
-  local preset=$1 directory=$root/build/$1 strict=OFF targets=("${@:2}")
+  local preset=$1 directory=$root/build/$1 strict=OFF
   [[ -z ${CI:-} ]] || strict=ON
   if [[ ! -f $directory/build.ninja || $root/CMakePresets.json -nt $directory/build.ninja || $strict == ON ]]; then
     run_logged "$directory/configure.log" cmake -S "$root" --preset "$preset" -D BUSBAR_WERROR=$strict
   fi
-  run_logged "$directory/build.log" cmake --build "$directory" --target "${targets[@]:-all}"
+  run_logged "$directory/build.log" cmake --build "$directory" --target "${2:-all}"
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """A real process on a real disk: killed at random moments, on a full file system, on one that is read-only.
 
-    log_crash_test.py PATH_OF_BUSBAR KILLS [unittest arguments]
+    log_crash_test.py PATH_OF_BUSBAR [unittest arguments]
 """
 
 import json
@@ -19,7 +19,7 @@ import time
 import unittest
 
 BUSBAR = "busbar"
-KILLS = 0
+KILLS = 200
 SEED = int(os.environ.get("BUSBAR_SEED", "1"))
 TIMEOUT = 120  # seconds
 
@@ -148,5 +148,4 @@ class Mounted(unittest.TestCase):
 
 if __name__ == "__main__":
     BUSBAR = sys.argv.pop(1)
-    KILLS = int(sys.argv.pop(1))
     unittest.main()
