@@ -140,7 +140,9 @@ bool beside_raw(const Options& options, const char* id, const Load& load) {
   in_slices(options, [&](std::uint64_t ns) {
     crew.run_for(ns);
     const bus::LogStats stats = log.stats();
-    batch = static_cast<double>(stats.records - before.records) / static_cast<double>(stats.commits - before.commits);
+    if (const std::uint64_t commits = stats.commits - before.commits; commits != 0) {
+      batch = static_cast<double>(stats.records - before.records) / static_cast<double>(commits);
+    }
     raw.run_for(ns, batch);
   });
 
