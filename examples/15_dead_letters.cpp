@@ -10,7 +10,7 @@
 #include <string>
 
 int main() {
-  const auto directory = std::filesystem::temp_directory_path() / "busbar-example-15";
+  const auto directory = std::filesystem::temp_directory_path() / "busbar-example-dead-letters";
   std::filesystem::remove_all(directory);
   bus::Log log = bus::Log::open(directory).value();
   bus::Group group = bus::Group::open(log, {.name = "indexer", .patterns = {"doc.>"}}).value();
@@ -51,4 +51,6 @@ int main() {
   std::cout << "sent back: " << group.redrive({.reason = "format"}).value() << '\n';
   work();
   std::cout << "dead letters: " << group.stats().dead_letters << '\n';
+  log.close();
+  std::filesystem::remove_all(directory);
 }
