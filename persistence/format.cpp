@@ -170,7 +170,8 @@ void encode_head(const FrameHead& head, std::uint64_t salt, std::uint64_t positi
 }
 
 std::optional<FrameHead> decode_head(std::span<const std::byte, head_bytes> in, std::uint64_t salt,
-                                     std::uint64_t position) noexcept {
+                                     std::uint64_t position, std::uint64_t end) noexcept {
+  if (FrameHead{.body_bytes = read_at_byte<std::uint32_t>(in, 8)}.frame_bytes() > end - position) return std::nullopt;
   std::span<const std::byte> rest = in;
   if (take<std::uint32_t>(rest) != check_of_head(rest.data(), salt, position)) return std::nullopt;
   FrameHead head;

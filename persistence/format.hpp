@@ -150,9 +150,10 @@ struct FrameHead {
 void encode_head(const FrameHead& head, std::uint64_t salt, std::uint64_t position,
                  std::span<std::byte, head_bytes> out) noexcept;
 
-/// Returns: nothing if there is no genuine head.
+/// Returns: nothing if there is no genuine head, of a frame that ends at or in front of `end`.
+/// Cost: as a rule a comparison where there is none.
 std::optional<FrameHead> decode_head(std::span<const std::byte, head_bytes> in, std::uint64_t salt,
-                                     std::uint64_t position) noexcept;
+                                     std::uint64_t position, std::uint64_t end) noexcept;
 
 inline std::uint32_t salted(std::uint32_t crc, std::uint64_t salt) noexcept {
   return crc ^ static_cast<std::uint32_t>(salt >> 32);

@@ -11,8 +11,8 @@ std::optional<FrameHead> FrameScanner::genuine_head(std::uint64_t position) {
   if (limit_ - position < head_bytes) return std::nullopt;
   const auto bytes = window_.at(position, head_bytes);
   if (bytes.size() < head_bytes) return std::nullopt;
-  const auto head = decode_head(bytes.first<head_bytes>(), salt_, position);
-  if (!head || head->frame_bytes() > limit_ - position) return std::nullopt;
+  const auto head = decode_head(bytes.first<head_bytes>(), salt_, position, limit_);
+  if (!head) return std::nullopt;
   // What is missing in front of it was there, 24 bytes each at least.
   const std::uint64_t most = (position - position_) / head_bytes;
   const auto fits = [](std::uint32_t number, std::uint32_t next, std::uint64_t missing) {
@@ -90,7 +90,7 @@ bool unwritten_at(Window& window, const SegmentHeader& header, std::uint64_t pos
   if (bytes.size() < frame_alignment) return false;
   if (is_blank(header.salt, position, bytes.first(frame_alignment))) return true;
   return header.previous_salt != 0 && bytes.size() == head_bytes &&
-         decode_head(bytes.first<head_bytes>(), header.previous_salt, position);
+         decode_head(bytes.first<head_bytes>(), header.previous_salt, position, second_header(header.capacity));
 }
 
 bool holds_unwritten(Window& window, const SegmentHeader& header, std::uint64_t begin, std::uint64_t end) {

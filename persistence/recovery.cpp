@@ -138,7 +138,8 @@ class Examination {
       if (header_.previous_salt == 0) {
         if (!is_blank(header_.salt, at, bytes.first(frame_alignment))) end = at + frame_alignment;
       } else if (bytes.size() == head_bytes) {
-        if (const auto head = decode_head(bytes.first<head_bytes>(), header_.salt, at)) end = at + head->frame_bytes();
+        const auto head = decode_head(bytes.first<head_bytes>(), header_.salt, at, header_.mirror);
+        if (head) end = at + head->frame_bytes();
       }
     }
     return std::min(end, header_.mirror);

@@ -224,8 +224,8 @@ Mirror read_mirror(Window& window, const SegmentHeader& header, Names& names) {
   for (std::uint64_t at = header.mirror; at + head_bytes <= limit;) {
     const auto bytes = window.at(at, head_bytes);
     if (bytes.size() < head_bytes) break;
-    const auto head = decode_head(bytes.first<head_bytes>(), header.salt, at);
-    if (!head || head->frame_bytes() > limit - at) {
+    const auto head = decode_head(bytes.first<head_bytes>(), header.salt, at, limit);
+    if (!head) {
       at += frame_alignment;
       continue;
     }

@@ -37,7 +37,7 @@ void read_header(std::span<const std::byte> in) {
 
 void read_head(std::span<const std::byte> in) {
   if (in.size() < head_bytes) return;
-  const auto head = decode_head(in.first<head_bytes>(), 0, 0);
+  const auto head = decode_head(in.first<head_bytes>(), 0, 0, max_segment_bytes);
   if (!head) return;
   std::array<std::byte, head_bytes> again;
   encode_head(*head, 0, 0, again);

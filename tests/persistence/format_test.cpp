@@ -172,7 +172,7 @@ constexpr std::uint64_t some_salt = 0x1122334455667788;
 TEST(Frames, head_is_24_bytes_and_read_as_written) {
   std::array<std::byte, head_bytes> bytes;
   encode_head(some_head, some_salt, 8192, bytes);
-  EXPECT_EQ(decode_head(bytes, some_salt, 8192), some_head);
+  EXPECT_EQ(decode_head(bytes, some_salt, 8192, max_segment_bytes), some_head);
   EXPECT_EQ(some_head.frame_bytes(), 24U + 304U);
   EXPECT_EQ(hex(bytes),
             "8cf08287"
@@ -188,21 +188,21 @@ TEST(Frames, a_head_of_no_record_says_which_record_is_next) {
   std::array<std::byte, head_bytes> bytes;
   const FrameHead mark{.kind = FrameKind::mark, .number = 1, .body_bytes = mark_bytes, .next_record = 0x12345678};
   encode_head(mark, some_salt, 8192, bytes);
-  EXPECT_EQ(decode_head(bytes, some_salt, 8192), mark);
+  EXPECT_EQ(decode_head(bytes, some_salt, 8192, max_segment_bytes), mark);
 }
 
 TEST(Frames, a_head_is_genuine_only_as_it_is_where_it_is_and_in_this_life) {
   std::array<std::byte, head_bytes> bytes;
   encode_head(some_head, some_salt, 8192, bytes);
-  EXPECT_FALSE(decode_head(bytes, some_salt, 8200));
-  EXPECT_FALSE(decode_head(bytes, some_salt + 1, 8192));
+  EXPECT_FALSE(decode_head(bytes, some_salt, 8200, max_segment_bytes));
+  EXPECT_FALSE(decode_head(bytes, some_salt + 1, 8192, max_segment_bytes));
   for (std::size_t bit = 0; bit < head_bytes * 8; ++bit) {
     auto flipped = bytes;
     flipped[bit / 8] ^= static_cast<std::byte>(1U << bit % 8);
-    EXPECT_FALSE(decode_head(flipped, some_salt, 8192)) << bit;
+    EXPECT_FALSE(decode_head(flipped, some_salt, 8192, max_segment_bytes)) << bit;
   }
   for (std::uint64_t position = 0; position < 1 << 20; position += 8) {
-    EXPECT_EQ(decode_head(bytes, some_salt, position).has_value(), position == 8192) << position;
+    EXPECT_EQ(decode_head(bytes, some_salt, position, max_segment_bytes).has_value(), position == 8192) << position;
   }
 }
 
@@ -210,13 +210,13 @@ TEST(Frames, neither_zeros_nor_blank_sectors_nor_noise_hold_a_head) {
   std::mt19937_64 random(1);
   std::array<std::byte, head_bytes> bytes{};
   for (std::uint64_t i = 0; i < 200'000; ++i) {
-    EXPECT_FALSE(decode_head(bytes, some_salt, 8 * i));
+    EXPECT_FALSE(decode_head(bytes, some_salt, 8 * i, max_segment_bytes));
     std::array<std::byte, head_bytes> blank;
     fill_blank(some_salt, 8 * i, blank);
-    EXPECT_FALSE(decode_head(blank, some_salt, 8 * i));
+    EXPECT_FALSE(decode_head(blank, some_salt, 8 * i, max_segment_bytes));
     std::array<std::byte, head_bytes> noise;
     for (std::byte& byte : noise) byte = static_cast<std::byte>(random());
-    EXPECT_FALSE(decode_head(noise, some_salt, 8 * i));
+    EXPECT_FALSE(decode_head(noise, some_salt, 8 * i, max_segment_bytes));
   }
 }
 
