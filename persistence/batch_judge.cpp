@@ -87,7 +87,7 @@ bool BatchJudge::judge(std::uint64_t ticket, std::span<const DedupKey> keys) {
   return false;
 }
 
-void BatchJudge::commit(std::uint64_t offset, Outcomes& outcomes) {
+void BatchJudge::commit(std::uint64_t offset, Outcomes& outcomes) noexcept {
   // From tickets to offsets: one less for each that is passed and writes nothing.
   std::uint64_t written = offset - first_;
   auto aside = asides_.begin();

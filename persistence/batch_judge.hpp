@@ -34,8 +34,7 @@ class BatchJudge {
   bool judge(std::uint64_t ticket, std::span<const DedupKey> keys);
 
   /// What was to be written is, from `offset` on. Notes the outcomes of the others.
-  /// Errors: throws std::bad_alloc; then not all outcomes are noted.
-  void commit(std::uint64_t offset, Outcomes& outcomes);
+  void commit(std::uint64_t offset, Outcomes& outcomes) noexcept;
 
   /// Nothing was written. Passes over it if that has been said.
   void cancel() noexcept;

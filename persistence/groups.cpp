@@ -289,8 +289,10 @@ Lease::~Lease() {
 }
 
 LeaseOutcome Lease::ack() noexcept {
-  const auto queue = std::move(queue_);
-  return queue == nullptr ? LeaseOutcome::stale : queue->ack({offset(), token_});
+  if (queue_ == nullptr) return LeaseOutcome::stale;
+  const LeaseOutcome outcome = queue_->ack({offset(), token_});
+  if (outcome != LeaseOutcome::unlogged) queue_.reset();
+  return outcome;
 }
 
 LeaseOutcome Lease::release() noexcept {
@@ -323,7 +325,6 @@ std::size_t ack_all(std::span<Lease> leases) noexcept {
     std::size_t run = 1;
     while (run < leases.size() && leases[run].queue_ == queue) ++run;
     if (queue != nullptr) done += queue->ack_all(leases.first(run));
-    for (Lease& lease : leases.first(run)) lease.queue_.reset();
     leases = leases.subspan(run);
   }
   return done;

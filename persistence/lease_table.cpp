@@ -359,12 +359,12 @@ void LeaseTable::end_lease(Index i) noexcept {
 void LeaseTable::come_back(Index i, std::int64_t due_ns, std::int64_t now_ns) noexcept {
   end_lease(i);
   entry(i).came_back = true;
-  const std::uint64_t key = entry(i).key;
-  for (Index other = key == 0 ? none : entry(i).key_behind; other != none; other = entry(other).key_behind) {
-    if (entry(other).state != State::leased) continue;
+  Index other = entry(i).key == 0 ? none : entry(i).key_behind;
+  while (other != none && entry(other).state == State::leased) {
     end_lease(other);
     --entry(other).attempts;
     entry(other).came_back = true;
+    other = entry(other).key_behind;
   }
   if (due_ns > now_ns) {
     delay(i, due_ns);
@@ -405,20 +405,6 @@ LeaseTable::Settled LeaseTable::ack(const LeaseName& lease, std::int64_t now_ns)
   end_lease(i);
   remove(i);
   return Settled::done;
-}
-
-void LeaseTable::ack_through(Member member, std::uint64_t offset, std::int64_t now_ns,
-                             std::vector<std::uint64_t>& acked) {
-  acked.reserve(acked.size() + members_[member].messages);
-  for (Index i = members_[member].leases.first; i != none;) {
-    const Index next = entry(i).behind;
-    if (entry(i).offset <= offset && entry(i).wakes_ns > now_ns) {
-      acked.push_back(entry(i).offset);
-      end_lease(i);
-      remove(i);
-    }
-    i = next;
-  }
 }
 
 LeaseTable::Settled LeaseTable::release(const LeaseName& lease, std::int64_t now_ns) noexcept {
@@ -475,15 +461,6 @@ bool LeaseTable::finish(std::uint64_t offset) noexcept {
   return true;
 }
 
-std::optional<std::uint64_t> LeaseTable::finish_first(std::uint64_t end) noexcept {
-  Index i = all_.first;
-  while (i != none && (entry(i).state == State::leased || entry(i).state == State::dead)) i = entry(i).newer;
-  if (i == none || entry(i).offset >= end) return std::nullopt;
-  const std::uint64_t offset = entry(i).offset;
-  (void)finish(offset);
-  return offset;
-}
-
 std::int64_t LeaseTable::backoff(std::uint8_t attempts) const noexcept {
   if (rules_.backoff_ns.empty()) return 0;
   const std::size_t step = std::clamp<std::size_t>(attempts, 1, rules_.backoff_ns.size());
@@ -528,6 +505,16 @@ std::optional<std::int64_t> LeaseTable::due(std::uint64_t offset) const noexcept
 std::optional<std::int64_t> LeaseTable::next_time() const noexcept {
   if (heap_.empty()) return std::nullopt;
   return entry(heap_.front()).wakes_ns;
+}
+
+std::vector<LeaseName> LeaseTable::held_through(Member member, std::uint64_t offset, std::int64_t now_ns) const {
+  std::vector<LeaseName> held;
+  held.reserve(members_[member].messages);
+  for (Index i = members_[member].leases.first; i != none; i = entry(i).behind) {
+    const Entry& e = entry(i);
+    if (e.offset <= offset && e.wakes_ns > now_ns) held.push_back({e.offset, e.token});
+  }
+  return held;
 }
 
 std::optional<std::uint64_t> LeaseTable::floor() const noexcept {

@@ -120,10 +120,6 @@ class LeaseTable {
   };
   Settled ack(const LeaseName& lease, std::int64_t now_ns) noexcept;
 
-  /// Acks what the member has on lease at and below `offset`; `acked` gets the offsets, in the order of leasing.
-  /// Cost: O(leases of the member). Errors: throws std::bad_alloc; nothing is acked then.
-  void ack_through(Member member, std::uint64_t offset, std::int64_t now_ns, std::vector<std::uint64_t>& acked);
-
   /// Ready at once, and the attempt is not counted.
   Settled release(const LeaseName& lease, std::int64_t now_ns) noexcept;
 
@@ -139,9 +135,17 @@ class LeaseTable {
   /// Ends one that is dead, or was finished elsewhere. Returns: whether it was there.
   bool finish(std::uint64_t offset) noexcept;
 
-  /// Ends the first one in front of `end` that is neither on lease nor dead. Returns: its offset; nothing if there is
-  /// none. Cost: O(those on lease in front of it + log n).
-  std::optional<std::uint64_t> finish_first(std::uint64_t end) noexcept;
+  /// Ends those in front of `end` that are neither on lease nor dead: `visit(offset)`.
+  template <class Visit>
+  void give_up_before(std::uint64_t end, Visit&& visit) {
+    for (Index i = all_.first, next = none; i != none && entry(i).offset < end; i = next) {
+      next = entry(i).newer;
+      if (entry(i).state == State::leased || entry(i).state == State::dead) continue;
+      const std::uint64_t offset = entry(i).offset;
+      (void)finish(offset);
+      visit(offset);
+    }
+  }
 
   // --- Time. ---
 
@@ -164,6 +168,15 @@ class LeaseTable {
   // --- Where it stands. ---
 
   bool has(std::uint64_t offset) const noexcept { return find(offset) != none; }
+
+  /// Whether an outcome would be taken.
+  bool is_held(const LeaseName& lease, std::int64_t now_ns) const noexcept {
+    return find_leased(lease, now_ns) != none;
+  }
+
+  /// What the member has on lease at and below `offset`, in the order of leasing. Cost: O(leases of the member).
+  /// Errors: throws std::bad_alloc.
+  std::vector<LeaseName> held_through(Member member, std::uint64_t offset, std::int64_t now_ns) const;
 
   /// The lowest offset that is not finished. Returns: nothing if all are.
   std::optional<std::uint64_t> floor() const noexcept;

@@ -73,7 +73,7 @@ std::optional<DedupRules> rules_for(const LogOptions& options) noexcept {
 /// What the log knows of messages, and of what became of tickets, at most.
 std::size_t memory_for_the_known(const LogOptions& options) noexcept {
   const DedupRules rules = rules_for(options).value_or(DedupRules{.ids = 0, .producers = 0});
-  return 64 * rules.ids + 640 * rules.producers + 48 * outcomes_for(options);
+  return 64 * rules.ids + 640 * rules.producers + Outcomes::memory_for(outcomes_for(options));
 }
 
 /// What a log takes whatever happens: what waits to be committed, the batch, and the batch as it is written.
@@ -809,10 +809,7 @@ error_code LogCore::make_room(error_code error) noexcept {
 void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcept {
   const std::uint64_t begin = next_ticket_;
   const std::uint64_t end = begin + taken;
-  if (taken != 0 && !failed_.load(std::memory_order_relaxed) && !note_outcomes(taken, error)) {
-    error = errc::log_read_only;
-    fail();  // offsets cannot be told right any more
-  }
+  if (taken != 0 && !failed_.load(std::memory_order_relaxed)) note_outcomes(taken, error);
   const bool failed = failed_.load(std::memory_order_relaxed);
   if (taken != 0 && !error) {
     std::uint64_t payload = 0;
@@ -853,20 +850,17 @@ void LogCore::settle(std::uint32_t taken, error_code error, bool synced) noexcep
   wake_readers();
 }
 
-/// What is refused is so as a whole, duplicates too: an original may be among it. Returns: whether there was memory.
-bool LogCore::note_outcomes(std::uint32_t taken, error_code error) noexcept try {
+/// What is refused is so as a whole, duplicates too: an original may be among it.
+void LogCore::note_outcomes(std::uint32_t taken, error_code error) noexcept {
   if (error) {
     judge_.cancel();
     outcomes_.refuse(next_ticket_, next_ticket_ + taken, error);
     rejected_.fetch_add(taken, std::memory_order_relaxed);
-    return true;
+    return;
   }
   duplicates_.fetch_add(judge_.duplicates(), std::memory_order_relaxed);
   out_of_sequence_.fetch_add(judge_.refused(), std::memory_order_relaxed);
   judge_.commit(engine_->next_offset() - batch_.size(), outcomes_);
-  return true;
-} catch (const std::bad_alloc&) {
-  return false;
 }
 
 void LogCore::fail() noexcept {

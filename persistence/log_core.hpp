@@ -191,7 +191,7 @@ class LogCore final : public ReadSource {
   void count_commit(std::uint64_t record_bytes_before, std::chrono::steady_clock::time_point begun,
                     bool synced) noexcept;
   void settle(std::uint32_t taken, error_code error, bool synced) noexcept;
-  bool note_outcomes(std::uint32_t taken, error_code error) noexcept;
+  void note_outcomes(std::uint32_t taken, error_code error) noexcept;
   void fail() noexcept;
   bool something_to_do() const noexcept;
   void make_sync_due() noexcept;

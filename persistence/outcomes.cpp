@@ -5,15 +5,15 @@
 
 namespace bus::detail {
 
-void Outcomes::refuse(std::uint64_t begin, std::uint64_t end, error_code error) {
+void Outcomes::refuse(std::uint64_t begin, std::uint64_t end, error_code error) noexcept {
   note({.begin = begin, .end = end, .before = 0, .offset = unknown_offset, .error = error});
 }
 
-void Outcomes::find(std::uint64_t begin, std::uint64_t end, std::uint64_t offset) {
+void Outcomes::find(std::uint64_t begin, std::uint64_t end, std::uint64_t offset) noexcept {
   note({.begin = begin, .end = end, .before = 0, .offset = offset, .error = {}});
 }
 
-void Outcomes::note(const Run& run) {
+void Outcomes::note(Run run) noexcept {
   const std::lock_guard lock(mutex_);
   if (!runs_.empty()) {
     Run& last = runs_.back();
@@ -24,13 +24,10 @@ void Outcomes::note(const Run& run) {
       last.end = run.end;
       return;
     }
+    run.before = last.skipped_up_to_end();
   }
+  if (runs_.full()) known_from_ = runs_.front().end;  // it goes
   runs_.push_back(run);
-  if (runs_.size() > 1) runs_.back().before = runs_[runs_.size() - 2].skipped_up_to_end();
-  if (runs_.size() > most_) {
-    known_from_ = runs_.front().end;
-    runs_.pop_front();
-  }
   any_.store(true, std::memory_order_release);
 }
 
@@ -38,7 +35,8 @@ result<Appended> Outcomes::of(std::uint64_t ticket) const noexcept {
   if (!any_.load(std::memory_order_acquire)) return Appended{base_offset_ + ticket};
   const std::lock_guard lock(mutex_);
   if (ticket < known_from_) return make_error_code(errc::outcome_forgotten);
-  const auto behind = std::ranges::upper_bound(runs_, ticket, {}, &Run::begin);
+  const auto behind = std::upper_bound(runs_.begin(), runs_.end(), ticket,
+                                       [](std::uint64_t one, const Run& run) { return one < run.begin; });
   if (behind == runs_.begin()) return Appended{base_offset_ + ticket - runs_.front().before};
   const Run& last = *(behind - 1);
   if (ticket >= last.end) return Appended{base_offset_ + ticket - last.skipped_up_to_end()};

@@ -252,6 +252,7 @@ error_code QueueCore::take_one(LeaseTable::Take took, const LeaseTable::Taken& t
   const std::uint64_t offset = taken.lease.offset;
   if (took == LeaseTable::Take::expired) {
     ++stats_.expired;
+    (void)note_done(offset, offset + 1);
     forget(offset);
     return {};
   }
@@ -337,13 +338,20 @@ void QueueCore::miss(std::uint64_t offset) noexcept {
   ++stats_.missed;
   ++missed_untold_;
   (void)table_.finish(offset);
+  (void)note_done(offset, offset + 1);
   forget(offset);
 }
 
-/// The message is finished: the log is to know, and nothing of it is kept.
+/// Says in the log that those in `[begin, end)` are finished. If that fails, and is not tried again, they are owed
+/// again when the log is opened again. Errors: as `LogCore::post_items`.
+error_code QueueCore::note_done(std::uint64_t begin, std::uint64_t end) noexcept {
+  const auto number = log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
+  return number ? error_code() : number.error();
+}
+
+/// The message is finished: nothing of it is kept.
 void QueueCore::forget(std::uint64_t offset) noexcept {
   last_finished_ = std::max(last_finished_, offset);
-  (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });
   drop_kept(offset);
 }
 
@@ -385,42 +393,58 @@ LeaseOutcome QueueCore::note_delay(std::uint64_t offset, std::int64_t due_ns, st
 LeaseOutcome QueueCore::ack(const LeaseName& lease) noexcept {
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr || log_->read_only()) return LeaseOutcome::unlogged;
-  if (table_.ack(lease, now_ns()) == LeaseTable::Settled::stale) {
+  const std::int64_t now = now_ns();
+  if (!table_.is_held(lease, now)) {
     ++stats_.stale;
     return LeaseOutcome::stale;
   }
+  if (note_done(lease.offset, lease.offset + 1)) return LeaseOutcome::unlogged;
+  (void)table_.ack(lease, now);
   ++stats_.acked;
   forget(lease.offset);
   made_ready();  // the next one with its key, or one for which there was no room
   return LeaseOutcome::done;
 }
 
-std::size_t QueueCore::ack_all(std::span<Lease> leases) noexcept try {
+std::size_t QueueCore::ack_all(std::span<Lease> leases) noexcept {
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr || log_->read_only()) return 0;
   const std::int64_t now = now_ns();
-  acked_.clear();
-  acked_.reserve(leases.size());
-  for (const Lease& lease : leases) {
-    if (table_.ack({lease.offset(), lease.token_}, now) == LeaseTable::Settled::done) acked_.push_back(lease.offset());
+  std::size_t done = 0;
+  while (!leases.empty()) {
+    const auto part = leases.first(std::min(acked_together, leases.size()));
+    leases = leases.subspan(part.size());
+    std::array<LeaseName, acked_together> names;
+    std::size_t held = 0;
+    for (Lease& lease : part) {
+      const LeaseName name{lease.offset(), lease.token_};
+      if (table_.is_held(name, now)) {
+        names[held++] = name;
+      } else {
+        ++stats_.stale;
+        lease.queue_.reset();
+      }
+    }
+    if (ack_held(std::span(names).first(held), now)) break;
+    for (Lease& lease : part) lease.queue_.reset();
+    done += held;
   }
-  constexpr std::size_t together = 512;  // in one frame
-  for (std::size_t begin = 0; begin < acked_.size(); begin += together) {
-    const auto part = std::span(acked_).subspan(begin, std::min(together, acked_.size() - begin));
-    (void)log_->post_items([&](GroupItems& items) {
-      for (const std::uint64_t offset : part) items.done(state_.spec.id, offset, offset + 1);
-    });
-  }
-  for (const std::uint64_t offset : acked_) {
-    drop_kept(offset);
-    last_finished_ = std::max(last_finished_, offset);
-  }
-  stats_.acked += acked_.size();
-  stats_.stale += leases.size() - acked_.size();
   made_ready();
-  return acked_.size();
-} catch (const std::bad_alloc&) {
-  return 0;
+  return done;
+}
+
+/// Acks them all, or none: no more than `acked_together`. Errors: as `LogCore::post_items`.
+error_code QueueCore::ack_held(std::span<const LeaseName> leases, std::int64_t now) noexcept {
+  const auto number = log_->post_items([&](GroupItems& items) {
+    for (const LeaseName& lease : leases) items.done(state_.spec.id, lease.offset, lease.offset + 1);
+  });
+  if (!number) return number.error();
+  for (const LeaseName& lease : leases) {
+    (void)table_.ack(lease, now);
+    forget(lease.offset);
+  }
+  stats_.acked += leases.size();
+  return {};
 }
 
 LeaseOutcome QueueCore::release(const LeaseName& lease) noexcept {
@@ -458,7 +482,8 @@ LeaseOutcome QueueCore::nack(const LeaseName& lease, const RecordView& record, s
       unburied_[lease.offset] = "out of attempts";
     }
   } catch (const std::bad_alloc&) {
-    dead_unlisted_ = true;  // and the log knows neither the error nor the delay
+    dead_unlisted_ = true;
+    if (!dead) outcome = LeaseOutcome::unlogged;  // the log knows neither the error nor the delay
   }
   made_ready();
   return outcome;
@@ -495,12 +520,17 @@ result<std::size_t> QueueCore::ack_through(std::uint16_t member, std::uint64_t o
   const std::lock_guard lock(mutex_);
   if (log_ == nullptr) return make_error_code(errc::closed);
   if (log_->read_only()) return make_error_code(errc::log_read_only);
-  std::vector<std::uint64_t> acked;
-  table_.ack_through(member, offset, now_ns(), acked);
-  for (const std::uint64_t one : acked) forget(one);
-  stats_.acked += acked.size();
+  const std::int64_t now = now_ns();
+  const std::vector<LeaseName> held = table_.held_through(member, offset, now);
+  error_code error;
+  for (std::span rest = held; !rest.empty() && !error;) {
+    const auto part = rest.first(std::min(acked_together, rest.size()));
+    rest = rest.subspan(part.size());
+    error = ack_held(part, now);
+  }
   made_ready();
-  return acked.size();
+  if (error) return error;
+  return held.size();
 } catch (const std::bad_alloc&) {
   return make_error_code(errc::out_of_memory);
 }
@@ -512,8 +542,7 @@ error_code QueueCore::finish_before(std::uint64_t end) noexcept {
   end = std::min(end, log_->segments().committed());
   const std::uint64_t begin = floor_locked();
   if (begin >= end) return {};
-  const auto number = log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
-  if (!number) return number.error();
+  if (const error_code error = note_done(begin, end)) return error;
   come_to(state_, end);  // reading passes over what is in front
   state_.open.erase(state_.open.begin(), state_.open.lower_bound(end));
   (void)put_off_.remove_below(end);

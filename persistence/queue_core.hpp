@@ -69,7 +69,7 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   // --- Outcomes. ---
 
   LeaseOutcome ack(const LeaseName& lease) noexcept;
-  /// Of this queue. Returns: how many were done.
+  /// Of this queue, and those that are done or stale are let go of. Returns: how many were done.
   std::size_t ack_all(std::span<Lease> leases) noexcept;
   LeaseOutcome release(const LeaseName& lease) noexcept;
   LeaseOutcome nack(const LeaseName& lease, const RecordView& record, std::uint8_t attempts,
@@ -159,7 +159,8 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   bool has_dead_letters() const noexcept { return dead_ == nullptr; }
   bool has_room_locked() const noexcept;
   void drop_letters_locked() noexcept;
-  void drop_letter(std::uint64_t offset);
+  error_code drop_letter(std::uint64_t offset);
+  error_code why_unlogged() const noexcept;
   void finish_sent(std::uint64_t offset) noexcept;
   void read_past(std::uint64_t end);
   std::int64_t now_ns() const noexcept;
@@ -190,6 +191,9 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   LeaseBatch hand_out(Batch& batch);
   void give_back(Batch& batch) noexcept;
   result<std::optional<RecordView>> read(std::uint64_t offset);
+  error_code note_done(std::uint64_t begin, std::uint64_t end) noexcept;
+  static constexpr std::size_t acked_together = 512;
+  error_code ack_held(std::span<const LeaseName> leases, std::int64_t now_ns) noexcept;
   void forget(std::uint64_t offset) noexcept;
   void drop_kept(std::uint64_t offset) noexcept;
   void miss(std::uint64_t offset) noexcept;
@@ -222,7 +226,6 @@ class QueueCore : public std::enable_shared_from_this<QueueCore> {
   Letters letters_;  // that are not finished, of a queue of dead letters
   std::size_t coming_ = 0;  // of these
   std::map<std::uint64_t, Tried> tried_;  // of messages in the table that failed
-  std::vector<std::uint64_t> acked_;            // by one call
   std::map<std::uint64_t, std::string> unburied_;  // dead, and not sent to the dead letters yet: why
   std::size_t burials_ = 0;  // that are on their way
   bool dead_unlisted_ = false;  // for want of memory: there may be dead ones of which neither is so

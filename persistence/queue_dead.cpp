@@ -76,6 +76,7 @@ bool fits(const DeadFilter& filter, std::uint64_t offset, const Origin& origin) 
 /// Returns: false if that is to be tried again.
 bool QueueCore::bury(const RecordView& dead, const Progress& progress, std::string_view reason) noexcept try {
   if (has_dead_letters()) {
+    if (note_done(dead.offset(), dead.offset() + 1)) return false;
     (void)table_.finish(dead.offset());
     forget(dead.offset());
     return true;
@@ -210,19 +211,29 @@ void QueueCore::drop_letters() noexcept {
 
 void QueueCore::drop_letters_locked() noexcept try {
   while (dead_rules_.full == FullDeadLetters::drop_oldest && letters_.size() > dead_rules_.most) {
-    drop_letter(*letters_.begin());
+    if (drop_letter(*letters_.begin())) return;
   }
 } catch (const std::bad_alloc&) {
   // With the next one.
 }
 
-void QueueCore::drop_letter(std::uint64_t offset) {
+/// Errors: as `note_done`; throws std::bad_alloc. It is there still then.
+error_code QueueCore::drop_letter(std::uint64_t offset) {
+  if (const error_code error = note_done(offset, offset + 1)) return error;
   if (offset >= state_.next) state_.done.add(offset, offset + 1);
   ++stats_.missed;
   ++missed_untold_;
   state_.open.erase(offset);
   (void)table_.finish(offset);
   forget(offset);
+  return {};
+}
+
+/// What an outcome was not taken for.
+error_code QueueCore::why_unlogged() const noexcept {
+  const std::lock_guard lock(mutex_);
+  if (log_ == nullptr) return errc::closed;
+  return log_->read_only() ? errc::log_read_only : errc::out_of_memory;
 }
 
 result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_back) noexcept try {
@@ -252,6 +263,9 @@ result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_b
   std::uint64_t count = 0;
   error_code error;
   while (!error) {
+    std::vector<Sent> sent;
+    sent.reserve(taken_at_once);
+    make_room(taker.others, taken_at_once);
     auto batch = receive(taker.id, taken_at_once, &now);
     if (!batch) return batch.error();
     if (batch->missed != 0) {
@@ -259,9 +273,6 @@ result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_b
       missed_untold_ += batch->missed;  // for those who receive
     }
     if (batch->leases.empty()) break;
-    std::vector<Sent> sent;
-    sent.reserve(batch->leases.size());
-    make_room(taker.others, batch->leases.size());
     for (Lease& lease : batch->leases) try {
         const RecordView& letter = lease.record();
         const Origin origin(letter);
@@ -270,7 +281,9 @@ result<std::uint64_t> QueueCore::take_dead(const DeadFilter& filter, bool send_b
           taker.others.push_back({letter.offset(), lease.token_});
           lease.queue_.reset();
         } else if (!send_back) {
-          if (lease.ack() == LeaseOutcome::done) ++count;
+          const LeaseOutcome outcome = lease.ack();
+          if (outcome == LeaseOutcome::done) ++count;
+          if (outcome == LeaseOutcome::unlogged) error = why_unlogged();
         } else if (!error) {
           const Record record = copy_of(letter, *topic, origin.headers);
           const auto ticket = log->hand_over({&record, 1}, Durability::synced, true, nullptr, nullptr,

@@ -193,7 +193,7 @@ void QueueCore::miss_put_off(std::uint64_t begin, std::uint64_t end) {
     stats_.missed += begin - first;
     missed_untold_ += begin - first;
     last_finished_ = std::max(last_finished_, begin - 1);
-    (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, first, begin); });
+    (void)note_done(first, begin);
   }
 }
 
@@ -215,7 +215,7 @@ void QueueCore::pass_over(std::uint64_t begin, std::uint64_t end) {
   letters_.erase(letters_.lower_bound(begin), letters_.lower_bound(end));
   stats_.missed += owed;
   missed_untold_ += owed;
-  (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });
+  (void)note_done(begin, end);
 }
 
 /// Counts what is for the queue in front of `end` and was not read.
@@ -255,7 +255,7 @@ void QueueCore::give_up_before(std::uint64_t offset) noexcept try {
     ++missed_untold_;
     drop_kept(one);
   };
-  while (const auto one = table_.finish_first(offset)) missed(*one);
+  table_.give_up_before(offset, missed);
   const std::uint64_t left = put_off_.remove_below(offset);
   stats_.missed += left;
   missed_untold_ += left;

@@ -146,7 +146,7 @@ class Worker {
     for (bus::Lease& lease : leases) {
       const bus::LeaseOutcome outcome = settle(lease);
       if (outcome == bus::LeaseOutcome::unlogged) {
-        throw std::runtime_error("the log in '" + options_.directory + "' takes nothing more");
+        throw std::runtime_error("the log in '" + options_.directory + "' did not take what became of a message");
       }
       if (outcome == bus::LeaseOutcome::stale) ++late_;
     }

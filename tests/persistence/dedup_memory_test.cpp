@@ -1,47 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What it takes to know a million messages, and what is left when there is no more memory, by operators new and
-// delete that count and fail for the whole executable. That is why this test has one of its own.
+// What it takes to know a million messages, and what is left when there is no more memory.
 #include "persistence/dedup.hpp"
 #include "persistence/log_core.hpp"
 
+#include "persistence/scarce_memory.hpp"
+
 #include <gtest/gtest.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <new>
 #include <optional>
 #include <string>
 #include <vector>
 
-namespace {
-
-constinit std::size_t heap_bytes = 0;
-constinit std::size_t allocations = 0;
-constinit std::size_t fails_at = 0;  // the how manieth allocation; 0: none
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-  if (++allocations == fails_at) throw std::bad_alloc();
-  void* const memory = std::malloc(bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  heap_bytes += ::malloc_usable_size(memory);
-  return memory;
-}
-void operator delete(void* memory) noexcept {
-  heap_bytes -= ::malloc_usable_size(memory);
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
-
 namespace bus::detail {
 namespace {
 
+using namespace scarce_memory;
 using Verdict = Dedup::Verdict;
 
 constexpr std::int64_t start = 1'000'000'000'000'000;
@@ -149,23 +128,39 @@ TEST_P(LogMemory, what_is_refused_for_want_of_it_is_not_in_the_log) {
   std::vector<std::string> taken;
   int refused = 0;
   for (int i = 0; i < 500; ++i) {
-    // Each allocation in turn, until the record is taken.
-    for (std::size_t at = 1;; ++at) {
-      const std::string id = std::to_string(i) + '.' + std::to_string(at);
+    // Each allocation in turn, or all from there on, until the record is taken; and then one that the log has already.
+    const std::size_t in_a_row = i % 2 == 0 ? 1 : all;
+    std::string id;
+    const auto append = [&] {
       const Record record{.topic = "t", .payload = as_payload(payload), .message_id = id};
-      fails_at = allocations + at;
       auto ticket = log->hand_over({&record, 1}, Durability::synced, true, nullptr);
-      const auto outcome =
-          ticket ? log->wait(*ticket, 1, Durability::synced, nullptr) : result<Appended>(ticket.error());
-      fails_at = 0;
-      if (outcome) {
-        taken.push_back(id);
-        break;
-      }
-      ++refused;
-      ASSERT_EQ(outcome.error(), errc::out_of_memory) << id;
-      ASSERT_EQ(log->segments().committed(), taken.size());
-    }
+      return ticket ? log->wait(*ticket, 1, Durability::synced, nullptr) : result<Appended>(ticket.error());
+    };
+    int attempt = 0;
+    const auto new_id = [&] { id = std::to_string(i) + '.' + std::to_string(++attempt); };
+    new_id();
+    refused += with_each_failing(
+        append,
+        [&](const result<Appended>& outcome) {
+          EXPECT_TRUE(outcome || outcome.error() == errc::out_of_memory) << outcome.error().message();
+          EXPECT_FALSE(outcome && outcome->duplicate);
+          if (outcome) taken.push_back(id);
+          EXPECT_EQ(log->segments().committed(), taken.size());
+          new_id();
+          return outcome || HasFailure();
+        },
+        in_a_row);
+    id = taken.at(taken.size() * 5 / 7);
+    refused += with_each_failing(
+        append,
+        [&](const result<Appended>& outcome) {
+          EXPECT_TRUE(outcome || outcome.error() == errc::out_of_memory) << outcome.error().message();
+          EXPECT_TRUE(!outcome || outcome->duplicate);
+          EXPECT_EQ(log->segments().committed(), taken.size());
+          return outcome || HasFailure();
+        },
+        in_a_row);
+    ASSERT_FALSE(HasFailure()) << i;
     // What goes is a spare, which the next segment is made of.
     if (GetParam() != 0 && log->segments().size() == 3) {
       ASSERT_TRUE(log->drop_before(log->segments().committed()));

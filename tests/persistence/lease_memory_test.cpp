@@ -1,37 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// What a million leases take from the heap, seen by operators new and delete that count for the whole executable. That
-// is why this test has one of its own.
+// What a million leases take from the heap.
 #include "persistence/lease_table.hpp"
 
+#include "persistence/scarce_memory.hpp"
+
 #include <gtest/gtest.h>
-#include <malloc.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
-
-namespace {
-
-constinit std::size_t heap_bytes = 0;
-
-}  // namespace
-
-void* operator new(std::size_t bytes) {
-  void* const memory = std::malloc(bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  heap_bytes += ::malloc_usable_size(memory);
-  return memory;
-}
-void operator delete(void* memory) noexcept {
-  heap_bytes -= ::malloc_usable_size(memory);
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
 
 namespace bus::detail {
 namespace {
+
+using scarce_memory::heap_bytes;
 
 TEST(LeaseMemory, of_a_million_leases_is_at_most_100_bytes_each) {
   constexpr std::uint64_t count = 1'000'000;

@@ -223,22 +223,45 @@ TEST_F(Leases, one_that_is_stuck_holds_up_no_other) {
   EXPECT_EQ(table.floor(), 0U);
 }
 
-TEST_F(Leases, end_with_all_in_front_for_their_own_member_only) {
+TEST_F(Leases, in_front_are_told_to_their_own_member_only) {
   for (int i = 0; i < 6; ++i) add({});
   std::vector<std::uint64_t> of_a;
   for (int i = 0; i < 6; ++i) {
     const std::uint64_t offset = take_offset(i % 2 == 0 ? a : b);
     if (i % 2 == 0) of_a.push_back(offset);
   }
-  std::vector<std::uint64_t> acked;
-  table.ack_through(a, 3, now, acked);
-  EXPECT_EQ(acked, (std::vector<std::uint64_t>{0, 2}));
+  const auto held = table.held_through(a, 3, now);
+  ASSERT_EQ(held.size(), 2U) << "what another member has is not told";
+  EXPECT_EQ(held[0].offset, 0U);
+  EXPECT_EQ(held[1].offset, 2U);
+  for (const LeaseName& lease : held) {
+    EXPECT_TRUE(table.is_held(lease, now));
+    EXPECT_EQ(table.ack(lease, now), Settled::done);
+    EXPECT_FALSE(table.is_held(lease, now));
+  }
   EXPECT_EQ(table.leased(), 4U);
-  EXPECT_EQ(table.floor(), 1U) << "what another member has is not acked";
+  EXPECT_EQ(table.floor(), 1U);
   now += 10 * second;
-  acked.clear();
-  table.ack_through(a, 100, now, acked);
-  EXPECT_TRUE(acked.empty()) << "what has run out is not acked";
+  EXPECT_TRUE(table.held_through(a, 100, now).empty()) << "what has run out is not told";
+}
+
+TEST_F(Leases, are_no_longer_to_be_had_of_what_was_given_up) {
+  for (int i = 0; i < 3; ++i) add({});
+  add({.due_ns = now + second});
+  add_keyed(7);
+  add_keyed(7);
+  const std::uint64_t leased = take_offset(a);
+  const auto rejected = take(b);
+  ASSERT_TRUE(rejected);
+  ASSERT_EQ(table.reject(rejected->lease, now), Settled::dead);
+  constexpr std::uint64_t behind = 5;
+  std::vector<std::uint64_t> gone;
+  table.give_up_before(behind, [&](std::uint64_t offset) { gone.push_back(offset); });
+  EXPECT_EQ(gone, (std::vector<std::uint64_t>{2, 3, 4})) << "neither what is on lease nor what is dead";
+  EXPECT_TRUE(table.consistent());
+  EXPECT_EQ(take_offset(b), behind);
+  EXPECT_EQ(table.floor(), leased);
+  EXPECT_EQ(table.dead(), 1U);
 }
 
 TEST_F(Leases, end_with_the_credits_of_a_member) {

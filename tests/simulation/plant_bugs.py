@@ -157,9 +157,9 @@ BUGS = [
 # Caught by the simulation of groups.
 GROUP_BUGS = [
     ("an ack is not written down", "queue_core.cpp", "stmt",
-     "  (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n  drop_kept",
-     "  if (!PLANTED) (void)log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, offset, offset + 1); });\n"
-     "  drop_kept"),
+     "  const auto number = log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });\n",
+     "  if (PLANTED) return {};\n"
+     "  const auto number = log_->post_items([&](GroupItems& items) { items.done(state_.spec.id, begin, end); });\n"),
     ("what groups did is not written", "item_queue.cpp", "stmt",
      "  for (const Frame& frame : batch_) controls_.push_back({.body = frame.items.bytes()});\n",
      "  for (const Frame& frame : batch_) {\n"
@@ -181,8 +181,8 @@ GROUP_BUGS = [
     ("an outcome of an earlier lease is taken", "lease_table.cpp", "expr",
      "e.state == State::leased && e.token == lease.token", "e.state == State::leased && (PLANTED || e.token == lease.token)"),
     ("a key's messages do not come back with the one in front", "lease_table.cpp", "stmt",
-     "    if (entry(other).state != State::leased) continue;\n",
-     "    if (entry(other).state != State::leased || PLANTED) continue;\n"),
+     "  while (other != none && entry(other).state == State::leased) {\n",
+     "  while (other != none && entry(other).state == State::leased && !PLANTED) {\n"),
     ("a key is no reason to wait", "lease_table.cpp", "stmt",
      "  if (e.key == 0) {\n    make_ready(i);\n", "  if (e.key == 0 || PLANTED) {\n    make_ready(i);\n"),
     ("a message has no last attempt", "lease_table.cpp", "stmt",

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "simulation/sim_disk.hpp"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -61,14 +64,7 @@ class Hash {
   }
   void add(std::span<const std::byte> bytes) noexcept {
     add(bytes.size());
-    std::uint64_t word = 0;
-    for (; bytes.size() >= sizeof word; bytes = bytes.subspan(sizeof word)) {
-      std::memcpy(&word, bytes.data(), sizeof word);
-      add(word);
-    }
-    word = 0;
-    if (!bytes.empty()) std::memcpy(&word, bytes.data(), bytes.size());
-    add(word);
+    add(XXH3_64bits(bytes.data(), bytes.size()));
   }
   void add(std::string_view text) noexcept { add(std::as_bytes(std::span(text))); }
   void add(const error_code& code) noexcept { add(static_cast<std::uint64_t>(code.value())); }

@@ -155,7 +155,7 @@ enum class LeaseOutcome : std::uint8_t {
   done,
   stale,  ///< refused: the lease had run out, or has an outcome already
   dead,  ///< done, and the message has no attempt left: it goes to the dead letters
-  unlogged,  ///< the log takes nothing more: the message comes again when it is opened again
+  unlogged,  ///< not noted: the log takes nothing more, or there was no memory; so the message may come again
 };
 /// The word for it: "done", "stale", …
 BUSBAR_EXPORT std::string_view to_string(LeaseOutcome outcome) noexcept;
@@ -172,7 +172,7 @@ class [[nodiscard]] BUSBAR_EXPORT Lease {
   unsigned attempt() const noexcept { return attempt_; }  ///< 1 for the first
   std::chrono::steady_clock::time_point deadline() const noexcept { return deadline_; }  ///< when it runs out
 
-  LeaseOutcome ack() noexcept;  ///< it is done
+  LeaseOutcome ack() noexcept;  ///< it is done; if unlogged, the lease is still held, and may be acked again
 
   /// Not by this member: free at once, and the attempt does not count. In key-ordered mode what this member has of the
   /// same key behind it goes with it, and its leases are stale.
@@ -201,8 +201,8 @@ class [[nodiscard]] BUSBAR_EXPORT Lease {
   std::chrono::steady_clock::time_point deadline_;
 };
 
-/// Acks all of them, with less to do than one by one. Returns: how many were done; the others were stale, or the log
-/// takes nothing more.
+/// Acks all of them, with less to do than one by one. Returns: how many were done; the others were stale, or unlogged
+/// and are still held.
 BUSBAR_EXPORT std::size_t ack_all(std::span<Lease> leases) noexcept;
 
 /// What one `receive` gives.
@@ -239,7 +239,7 @@ class BUSBAR_EXPORT Member {
   auto async_receive_until(std::size_t most, std::chrono::steady_clock::time_point deadline, CompletionToken&& token);
 
   /// Acks what this member has on lease at and below `offset`. Returns: how many. Errors: closed; log_read_only;
-  /// out_of_memory.
+  /// out_of_memory; some may be acked all the same.
   result<std::size_t> ack_through(std::uint64_t offset) noexcept;
 
  private:
