@@ -77,9 +77,8 @@ class Replay {
   }
 
   void take_snapshot(std::span<const std::byte> body) {
-    const std::byte kind = body.empty() ? snapshot_head_kind : body.front();
-    if (rules_ && kind == snapshot_head_kind) messages_ = DedupReader(*rules_);
-    if (rules_ && kind == Dedup::frame_kind) (void)messages_.add(body);
+    if (rules_ && is_snapshot_head(body)) messages_ = DedupReader(*rules_);
+    if (rules_ && !body.empty() && body.front() == Dedup::frame_kind) (void)messages_.add(body);
     if (!snapshot_.add(body)) return;
     now_.groups = snapshot_.state();
     now_.dedup = messages_.take();
@@ -148,15 +147,16 @@ result<Replay> replay_from(Storage& storage, const std::vector<SegmentRef>& segm
 }  // namespace
 
 void GroupsNotes::visit(const FoundFrame& frame) {
-  const bool is_snapshot = frame.head.kind == FrameKind::snapshot;
-  if (is_snapshot && !in_snapshot_) snapshots_.push_back(frame.position);
-  in_snapshot_ = is_snapshot;
+  if (frame.head.kind == FrameKind::snapshot) {
+    if (is_snapshot_head(frame.body)) snapshot_begin_ = frame.position;
+    if (snapshot_.add(frame.body)) snapshots_.push_back({snapshot_begin_, frame.end()});
+  }
   if (first_ == 0 && may_be_first(frame)) first_ = frame.position;
 }
 
 std::uint64_t GroupsNotes::snapshot_up_to(std::uint64_t end) const noexcept {
   std::uint64_t found = 0;
-  for (const std::uint64_t position : snapshots_) found = position < end ? position : found;
+  for (const Snapshot& one : snapshots_) found = one.end <= end ? one.begin : found;
   return found;
 }
 

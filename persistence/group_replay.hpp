@@ -33,16 +33,21 @@ class GroupsNotes {
   /// Errors: throws std::bad_alloc.
   void visit(const FoundFrame& frame);
 
-  /// Where the latest snapshot in front of `end` begins. Returns: 0 if there is none.
+  /// Where the latest snapshot begins of which all stands in front of `end`. Returns: 0 if there is none.
   std::uint64_t snapshot_up_to(std::uint64_t end) const noexcept;
 
   /// Where groups do something first, or a record can be known again. Returns: 0 if there is nothing of the kind.
   std::uint64_t first_up_to(std::uint64_t end) const noexcept { return first_ < end ? first_ : 0; }
 
  private:
-  std::vector<std::uint64_t> snapshots_;  // positions of their first frames
+  struct Snapshot {
+    std::uint64_t begin;
+    std::uint64_t end;
+  };
+  std::vector<Snapshot> snapshots_;  // that are whole
+  SnapshotReader snapshot_;
+  std::uint64_t snapshot_begin_ = 0;
   std::uint64_t first_ = 0;
-  bool in_snapshot_ = false;
 };
 
 /// Where reading begins as far as the segments below `serial` say, each up to where it may be read.

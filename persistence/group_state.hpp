@@ -150,6 +150,9 @@ std::vector<std::vector<std::byte>> encode_snapshot(const GroupState& state, std
 
 /// The first byte of the head of a snapshot.
 inline constexpr std::byte snapshot_head_kind{0};
+inline bool is_snapshot_head(std::span<const std::byte> frame) noexcept {
+  return frame.empty() || frame.front() == snapshot_head_kind;
+}
 inline constexpr std::size_t min_snapshot_frame_bytes = 1024;  ///< any entry fits
 
 /// How many messages a snapshot may say to be open or tried: a few bytes of it can say so of any number, and each costs

@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <new>
+#include <set>
 #include <utility>
 
 namespace bus::detail {
@@ -182,25 +183,37 @@ result<std::unique_ptr<LogEngine>> LogEngine::open(Storage& storage, const Engin
 }
 
 /// Puts the segments into the list, in order, and what can become one among the spares.
-error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
+error_code LogEngine::list_files() {
   if (const error_code error = remove_unfinished(storage_)) return error;
   if (const error_code error = finish_naming_again(storage_)) return error;
   const auto files = storage_.list();
   if (!files) return files.error();
+  std::vector<SegmentName> segments;
   for (const std::string& file : *files) {
     if (const auto name = parse_segment_name(file)) segments.push_back(*name);
   }
   std::ranges::sort(segments, {}, &SegmentName::serial);
+  const auto is_there = [&](std::uint64_t serial) {
+    return std::ranges::binary_search(segments, serial, {}, &SegmentName::serial);
+  };
+  std::set<std::uint64_t> salts;
   for (const std::string& file : *files) {
     if (!is_spare_name(file)) continue;
     auto spare = inspect_spare(storage_, file);
-    // After a failure to make names durable a file may have both: then it is the segment.
-    const bool is_segment = spare && std::ranges::binary_search(segments, spare->serial, {}, &SegmentName::serial);
-    if (!spare || is_segment || spare->bytes != options_.segment_bytes) {
-      if (const error_code error = storage_.remove(file)) return error;
-      continue;
+    const auto retired = retired_segment(file);
+    // After a failure to make names durable a file may have several: then it is the segment, or one spare.
+    const bool is_segment = (retired && is_there(retired->serial)) || (spare && is_there(spare->serial));
+    const bool is_wanted =
+        spare && !is_segment && spare->bytes == options_.segment_bytes && salts.insert(spare->salt).second;
+    if (retired && !is_segment) {
+      // A process that was killed may have left it undone.
+      bool is_left = true;
+      const error_code error = take_away_again(storage_, *retired, is_left);
+      if (error && error != boost::system::errc::no_space_on_device) return error;
+      if (!is_left) continue;
     }
-    if (const error_code error = name_again(storage_, file)) return error;
+    if (const error_code error = is_wanted ? name_again(storage_, file) : storage_.remove(file)) return error;
+    if (!is_wanted) continue;
     files_.disk.count(spare->bytes);
     files_.spares.put(std::move(*spare));
   }
@@ -208,8 +221,14 @@ error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
     auto segment = std::make_shared<Segment>();
     segment->name = name;
     segment->file_bytes = options_.segment_bytes;
-    const auto file = storage_.open(segment_name(name.base_offset, name.serial), Storage::Open::existing_to_read);
-    if (file) segment->file_bytes = size_or(**file, options_.segment_bytes);
+    const std::string file_name = segment_name(name.base_offset, name.serial);
+    if (const auto file = storage_.open(file_name, Storage::Open::existing_to_read)) {
+      if (const auto header = read_header(**file); header && is_taken_away(*header)) {
+        if (const error_code error = storage_.remove(file_name)) return error;
+        continue;
+      }
+      segment->file_bytes = size_or(**file, options_.segment_bytes);
+    }
     files_.disk.count(segment->file_bytes);
     segment->end.store(segment->file_bytes, std::memory_order_relaxed);
     files_.segments.add(std::move(segment));
@@ -218,10 +237,9 @@ error_code LogEngine::list_files(std::vector<SegmentName>& segments) {
 }
 
 error_code LogEngine::open_directory() {
-  std::vector<SegmentName> segments;
-  if (const error_code error = list_files(segments)) return error;
+  if (const error_code error = list_files()) return error;
   count_quarantined();
-  if (segments.empty()) {
+  if (files_.segments.size() == 0) {
     if (const error_code error = begin_segment(new_log_id(), 0, 0)) return error;
     show();
     return {};

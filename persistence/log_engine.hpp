@@ -114,7 +114,7 @@ class LogEngine {
       : storage_(storage), options_(options), files_(files) {}
 
   error_code open_directory();
-  error_code list_files(std::vector<SegmentName>& segments);
+  error_code list_files();
   error_code give_up_last(const SegmentRef& last);
   result<std::optional<LogId>> known_log_id();
   LogId new_log_id() noexcept;

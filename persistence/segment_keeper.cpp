@@ -127,39 +127,52 @@ std::int64_t SegmentKeeper::sealed_at(Segment& segment) noexcept try {
 
 /// The oldest segment becomes a spare, or goes.
 error_code SegmentKeeper::take_away_oldest() {
+  if (const error_code error = finish_taking_away()) return error;
   if (const auto end = files_.segments.second_offset()) creditors_.will_drop(*end);
   SegmentRef oldest = files_.segments.take_oldest();
   if (oldest == nullptr) return no_space();
   const std::uint64_t records = files_.segments.first_offset() - oldest->name.base_offset;
-  const std::uint64_t bytes = oldest->file_bytes;
-  if (const error_code error = remove_or_retire(oldest)) {
+  if (const error_code error = retire(*oldest)) {
     files_.segments.put_back(std::move(oldest));
     return error;
   }
   dropped_segments_.fetch_add(1, std::memory_order_relaxed);
   dropped_records_.fetch_add(records, std::memory_order_relaxed);
-  if (oldest == nullptr) return {};
-  files_.disk.give(bytes);
-  return storage_.sync_names();
+  retired_ = {.name = oldest->name, .bytes = oldest->file_bytes, .is_read = oldest.use_count() > 1};
+  if (const error_code error = storage_.sync_names()) return error;
+  return use_or_remove_retired();
 }
 
-/// Makes `oldest` null if its file has become a spare.
-error_code SegmentKeeper::remove_or_retire(SegmentRef& oldest) noexcept try {
-  const bool is_read = oldest.use_count() > 1;
-  const std::string name = name_of(*oldest);
-  if (is_read || files_.spares.size() >= spare_segments_ || oldest->file_bytes != segment_bytes_) {
-    return storage_.remove(name);
-  }
-  auto spare = retire_segment(storage_, oldest->name);
-  if (!spare) {
-    // It is gone all the same, unless it has its name still.
-    return storage_.open(name, Storage::Open::existing_to_read) ? spare.error() : error_code();
-  }
-  files_.spares.put(std::move(*spare));
-  oldest.reset();
-  return {};
+error_code SegmentKeeper::retire(const Segment& segment) noexcept try {
+  return storage_.rename(name_of(segment), retired_name(segment.name));
 } catch (const std::bad_alloc&) {
   return errc::out_of_memory;
+}
+
+/// Of the one before, if that failed.
+error_code SegmentKeeper::finish_taking_away() {
+  if (!retired_) return {};
+  bool is_left = true;
+  if (const error_code error = take_away_again(storage_, retired_->name, is_left)) return error;
+  if (const error_code error = storage_.sync_names()) return error;
+  if (is_left) return use_or_remove_retired();
+  files_.disk.give(std::exchange(retired_, std::nullopt)->bytes);
+  return {};
+}
+
+/// It is durable that the segment is gone.
+error_code SegmentKeeper::use_or_remove_retired() {
+  const Retired retired = *std::exchange(retired_, std::nullopt);
+  const std::string name = retired_name(retired.name);
+  if (!retired.is_read && retired.bytes == segment_bytes_ && files_.spares.size() < spare_segments_) {
+    if (auto spare = inspect_spare(storage_, name)) {
+      files_.spares.put(std::move(*spare));
+      return {};
+    }
+  }
+  if (const error_code error = storage_.remove(name)) return error;
+  files_.disk.give(retired.bytes);
+  return {};
 }
 
 }  // namespace bus::detail

@@ -66,7 +66,17 @@ class SegmentKeeper {
   bool oldest_may_go(std::int64_t now_ns);
   std::int64_t sealed_at(Segment& segment) noexcept;
   error_code take_away_oldest();
-  error_code remove_or_retire(SegmentRef& oldest) noexcept;
+  error_code retire(const Segment& segment) noexcept;
+  error_code finish_taking_away();
+  error_code use_or_remove_retired();
+
+  /// One whose file has the name of a spare. Until it is durable that it is gone, no other goes: after a crash it might
+  /// be back, and that one not.
+  struct Retired {
+    SegmentName name;
+    std::uint64_t bytes;
+    bool is_read;  // by somebody who has it open
+  };
 
   Storage& storage_;
   LogFiles& files_;
@@ -75,6 +85,7 @@ class SegmentKeeper {
   mutable std::mutex mutex_;
   std::size_t spare_segments_;
   Retention retention_;
+  std::optional<Retired> retired_;
   std::atomic<std::uint64_t> dropped_segments_{0};
   std::atomic<std::uint64_t> dropped_records_{0};
 };

@@ -3,8 +3,11 @@
 
 #include "persistence/segment_file.hpp"
 
+#include <boost/system/errc.hpp>
+
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -12,6 +15,7 @@ namespace bus::detail {
 namespace {
 
 constexpr std::string_view prefix = "spare-";
+constexpr std::uint64_t no_serial = std::numeric_limits<std::uint64_t>::max();
 
 /// A spare is named like the segment it was, its serial being 0 if it was none; so that of one that was about to become
 /// a segment when a crash struck, and has that one's header, it is known what stands in it.
@@ -22,6 +26,18 @@ std::string spare_name(std::uint64_t number, std::uint64_t serial) {
 std::optional<SegmentName> parse_spare_name(std::string_view name) noexcept {
   if (!name.starts_with(prefix)) return std::nullopt;
   return parse_segment_name(name.substr(prefix.size()));
+}
+
+/// Something that has the name of a segment, and says that it is none.
+error_code make_stand_in(Storage& storage, const std::string& name) {
+  const auto file = storage.open(name, Storage::Open::create);
+  if (!file) return file.error();
+  SegmentHeader header;
+  header.serial = no_serial;
+  header.capacity = min_segment_bytes;
+  header.mirror = mirror_of(header.capacity);
+  if (const error_code error = write_headers(**file, header)) return error;
+  return (*file)->sync();
 }
 
 }  // namespace
@@ -59,18 +75,36 @@ result<Spare> make_spare(Storage& storage, std::uint64_t bytes) noexcept try {
   return make_error_code(errc::out_of_memory);
 }
 
-result<Spare> retire_segment(Storage& storage, const SegmentName& name) noexcept try {
-  const std::string from = segment_name(name.base_offset, name.serial);
-  const std::string to = spare_name(name.base_offset, name.serial);
-  if (const error_code error = storage.rename(from, to)) return error;
-  if (const error_code error = storage.sync_names()) return error;
-  auto spare = inspect_spare(storage, to);
-  if (spare) return *spare;
-  // Its header cannot be read: it is of no use.
-  if (const error_code error = storage.remove(to)) return error;
-  return make_error_code(errc::log_damaged);
+std::string retired_name(const SegmentName& segment) { return spare_name(segment.base_offset, segment.serial); }
+
+std::optional<SegmentName> retired_segment(std::string_view name) noexcept {
+  const auto parsed = parse_spare_name(name);
+  return parsed && parsed->serial != 0 ? parsed : std::nullopt;
+}
+
+bool is_taken_away(const SegmentHeader& header) noexcept { return header.serial == no_serial; }
+
+error_code take_away_again(Storage& storage, const SegmentName& segment, bool& is_left) noexcept try {
+  using namespace boost::system::errc;
+  const auto remove = [&](const std::string& name) {
+    const error_code error = storage.remove(name);
+    return error == no_such_file_or_directory ? error_code() : error;
+  };
+  const std::string name = segment_name(segment.base_offset, segment.serial);
+  const std::string unfinished = name + std::string(unfinished_suffix);
+  is_left = true;
+  for (;;) {
+    if (const error_code error = remove(unfinished)) return error;
+    const error_code error = make_stand_in(storage, unfinished);
+    if (!error) break;
+    if (error != no_space_on_device || !is_left) return error;
+    if (const error_code failed = remove(retired_name(segment))) return failed;
+    is_left = false;
+  }
+  if (const error_code error = storage.rename(unfinished, name)) return error;
+  return storage.remove(name);
 } catch (const std::bad_alloc&) {
-  return make_error_code(errc::out_of_memory);
+  return bus::errc::out_of_memory;
 }
 
 std::optional<Spare> inspect_spare(Storage& storage, std::string_view name) noexcept try {

@@ -88,8 +88,18 @@ class Spares {
 /// Errors: those of the storage; nothing is left then but a file that `remove_unfinished` removes.
 result<Spare> make_spare(Storage& storage, std::uint64_t bytes) noexcept;
 
-/// Turns the file of a segment into one. Its name, and that the segment is gone, is durable when this returns.
-result<Spare> retire_segment(Storage& storage, const SegmentName& name) noexcept;
+/// The name of a spare that was that segment. It says, until that is durable, that the segment is to be gone.
+std::string retired_name(const SegmentName& segment);
+/// Which segment it was. Returns: nothing if it was none.
+std::optional<SegmentName> retired_segment(std::string_view name) noexcept;
+
+/// That a segment is gone is durable after the next `sync_names`, though one has failed since it was retired: where
+/// that failed, only a new change of the name can be durable. So something else gets it, and loses it again.
+/// `is_left`: whether the spare is there still; on a full disk it goes first, for the room.
+/// Errors: those of the storage. What is left then is for `is_taken_away`, or an unfinished file.
+error_code take_away_again(Storage& storage, const SegmentName& segment, bool& is_left) noexcept;
+/// Whether a file with the name of a segment is what `take_away_again` left.
+bool is_taken_away(const SegmentHeader& header) noexcept;
 
 /// What a file of that name can be used for. Returns: nothing if it is not a spare, or not fit for one.
 std::optional<Spare> inspect_spare(Storage& storage, std::string_view name) noexcept;

@@ -88,9 +88,12 @@ class EngineOnDisk final : public ReadSource {
   error_code retire_oldest() {
     const SegmentRef oldest = files_.segments.take_oldest();
     if (oldest == nullptr) return {};
-    auto spare = retire_segment(*storage_, oldest->name);
-    if (!spare) return spare.error();
-    files_.spares.put(std::move(*spare));
+    const std::string name = retired_name(oldest->name);
+    if (const error_code error = storage_->rename(segment_name(oldest->name.base_offset, oldest->name.serial), name)) {
+      return error;
+    }
+    if (const error_code error = storage_->sync_names()) return error;
+    files_.spares.put(inspect_spare(*storage_, name).value());
     return {};
   }
 

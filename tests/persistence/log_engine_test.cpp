@@ -234,18 +234,18 @@ TEST_F(Log, says_where_reading_what_groups_have_done_begins) {
 }
 
 TEST_F(Log, begins_a_segment_with_what_groups_stand_at) {
-  std::vector<std::string> states{"head", "one"};
+  const auto bytes_of = [](std::string_view text) {
+    const auto bytes = as_payload(text);
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  };
+  // A head, which says that one frame follows, and one of a kind that nobody knows.
+  std::vector<std::vector<std::byte>> states = encode_snapshot({}, 4096, {bytes_of("one")});
+  ASSERT_EQ(states.size(), 2U);
+  const std::string head(reinterpret_cast<const char*>(states[0].data()), states[0].size());
   const auto open_it = [&] {
     log.reset();
     log = std::make_unique<EngineOnDisk>(disk);
-    return log->open({.segment_bytes = segment_bytes, .snapshot = [&] {
-                        std::vector<std::vector<std::byte>> frames;
-                        for (const std::string& state : states) {
-                          const auto bytes = as_payload(state);
-                          frames.emplace_back(bytes.begin(), bytes.end());
-                        }
-                        return frames;
-                      }});
+    return log->open({.segment_bytes = segment_bytes, .snapshot = [&] { return states; }});
   };
   ASSERT_FALSE(open_it());
   ASSERT_FALSE(log->commit_control("made"));
@@ -253,13 +253,13 @@ TEST_F(Log, begins_a_segment_with_what_groups_stand_at) {
   ASSERT_FALSE(log->commit_control("done"));
   const GroupsPlace place = (*log)->groups_place();
   EXPECT_EQ(place.serial, 2U);
-  const std::vector<std::string> expected{"!head", "!one", "done"};
+  const std::vector<std::string> expected{"!" + head, "!one", "done"};
   EXPECT_EQ(groups_from(disk, place), expected);
   ASSERT_FALSE(open_it());
   EXPECT_EQ((*log)->groups_place().serial, place.serial);
   EXPECT_EQ((*log)->groups_place().position, place.position);
   // A record that needs the segment to itself comes first; reading begins where it did.
-  states = {std::string(10'000, 'x')};
+  states = {bytes_of(std::string(10'000, 'x'))};
   std::string large;
   for (std::size_t bytes = segment_bytes; !LogEngine::can_hold(bytes, 32, segment_bytes);) large.resize(bytes -= 1000);
   ASSERT_FALSE(commit(*log, {{.payload = large}}));
@@ -268,6 +268,30 @@ TEST_F(Log, begins_a_segment_with_what_groups_stand_at) {
   ASSERT_FALSE(open_it());
   EXPECT_EQ(groups_from(disk, (*log)->groups_place()), expected);
   EXPECT_EQ(read(*log).missing, 0U);
+}
+
+TEST_F(Log, takes_no_part_of_a_snapshot_for_all_of_it) {
+  const auto one = as_payload("one");
+  const auto states = encode_snapshot({}, 4096, {{one.begin(), one.end()}});
+  const auto open_it = [&] {
+    log.reset();
+    log = std::make_unique<EngineOnDisk>(disk);
+    return log->open({.segment_bytes = segment_bytes, .snapshot = [&] { return states; }});
+  };
+  ASSERT_FALSE(open_it());
+  ASSERT_FALSE(log->commit_control("made"));
+  fill(2);
+  const GroupsPlace place = (*log)->groups_place();
+  ASSERT_EQ(place.serial, 2U);
+  log.reset();
+  const std::uint64_t second =
+      place.position + FrameHead{.body_bytes = static_cast<std::uint32_t>(states[0].size())}.frame_bytes();
+  disk.flip_bit(segments()[1], (second + head_bytes) * 8);
+  ASSERT_FALSE(open_it());
+  EXPECT_EQ((*log)->groups_place().serial, 1U) << "what is in front is needed still";
+  ASSERT_FALSE(log->commit_control("done"));
+  EXPECT_EQ((*log)->groups_place().serial, 2U) << "and is said anew";
+  EXPECT_GT((*log)->groups_place().position, place.position);
 }
 
 TEST_F(Log, refuses_what_could_not_stand_in_a_segment) {

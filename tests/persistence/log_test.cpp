@@ -29,6 +29,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -97,6 +98,58 @@ class PublicLog : public testing::Test {
   SimDisk disk{1};
   std::optional<Log> log;
 };
+
+/// Where making it durable fails that a name is gone, it may be back after a crash; what followed must be there then.
+class DroppedSegments : public testing::TestWithParam<std::tuple<bool, unsigned>> {
+ protected:
+  void open() {
+    core.reset();
+    LogOptions options = small_log();
+    options.spare_segments = std::get<1>(GetParam());
+    auto storage = disk.mount();
+    core = detail::LogCore::open(storage, options, detail::LogCore::Threads::none).value();
+  }
+  void fill(std::size_t segments) {
+    const std::string payload(1000, 'x');
+    const Record record{.topic = "t", .payload = as_payload(payload)};
+    while (core->segments().size() < segments) {
+      const auto ticket = core->hand_over({&record, 1}, Durability::synced, true, nullptr).value();
+      ASSERT_TRUE(core->wait(ticket, 1, Durability::synced, nullptr));
+    }
+  }
+
+  SimDisk disk{1};
+  std::unique_ptr<detail::LogCore> core;
+};
+INSTANTIATE_TEST_SUITE_P(OrKilled, DroppedSegments, testing::Combine(testing::Bool(), testing::Values(0U, 2U)));
+
+TEST_P(DroppedSegments, LOG_4_do_not_come_back_without_those_behind_them) {
+  open();
+  fill(6);
+  const std::uint64_t second = core->segments().all()[1]->name.base_offset;
+  const std::uint64_t third = core->segments().all()[2]->name.base_offset;
+  disk.fail({.call = Call::sync_names});
+  EXPECT_EQ(core->drop_before(second).error(), sys::io_error);
+  if (std::get<0>(GetParam())) {  // the next process knows nothing of it
+    core.reset();
+    disk.kill();
+    open();
+  }
+  EXPECT_EQ(core->drop_before(third).value(), third);
+  fill(6);  // of what was dropped, if it is to be used again
+  EXPECT_GE(core->stats().reused_segments, std::get<1>(GetParam()));
+  const std::uint64_t committed = core->segments().committed();
+  core.reset();
+  disk.crash({.keep = 0.0});
+  open();
+  EXPECT_EQ(core->losses().records(), 0U);
+  EXPECT_EQ(core->segments().first_offset(), third);
+  EXPECT_EQ(core->segments().committed(), committed);
+  auto reader = detail::ReaderCore::make(*core, {.from = From::oldest()}).value();
+  for (std::uint64_t offset = third; offset < committed; ++offset) {
+    ASSERT_EQ(reader->next()->outcome(), ReadOutcome::record) << offset;
+  }
+}
 
 TEST_F(PublicLog, gives_back_all_that_a_record_says) {
   ASSERT_FALSE(open());

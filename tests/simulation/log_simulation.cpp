@@ -261,6 +261,11 @@ class Simulation {
     return std::stoull(std::prev(behind)->first.second);
   }
 
+  /// Of the first, in front of which the log knows of none that there may have been.
+  std::uint64_t first_sequence(std::uint64_t producer) const {
+    return std::stoull(taken_.lower_bound({producer, ""})->first.second);
+  }
+
   Sent draw_one_to_resend() {
     Sent sent = draw();
     if (chance(2)) {
@@ -280,8 +285,9 @@ class Simulation {
     const Durability durability = chance(2) ? Durability::synced : Durability::written;
     const auto known = taken_.find(identity(sent));
     const auto last = sent.producer ? last_sequence(sent.producer->id) : std::nullopt;
-    const bool is_duplicate = known != taken_.end() || (last && sent.producer->sequence <= *last);
-    const bool is_gap = last && sent.producer->sequence > *last + 1;
+    const bool is_in_front = last && sent.producer->sequence < first_sequence(sent.producer->id);
+    const bool is_duplicate = known != taken_.end() || (last && sent.producer->sequence <= *last && !is_in_front);
+    const bool is_gap = is_in_front || (last && sent.producer->sequence > *last + 1);
     const auto ticket = hand_over({sent}, durability);
     if (!ticket) return;
     const auto appended = core_->wait(*ticket, 1, durability, nullptr);
@@ -291,7 +297,7 @@ class Simulation {
       if (appended.error() == errc::log_read_only && !is_duplicate && !is_gap) in_doubt_.push_back(sent);
       return;
     }
-    must(!is_gap, "a message was taken in front of one before it");
+    must(!is_gap, "a message was taken that is not the next of its producer");
     must(appended->duplicate == is_duplicate,
          is_duplicate ? "a message was taken twice" : "a message was taken for another");
     if (is_duplicate) {
