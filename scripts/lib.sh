@@ -22,5 +22,6 @@ build() {
   if [[ ! -f $directory/build.ninja || $root/CMakePresets.json -nt $directory/build.ninja || $strict == ON ]]; then
     run_logged "$directory/configure.log" cmake -S "$root" --preset "$preset" -D BUSBAR_WERROR=$strict
   fi
+  echo "building; its output is in $directory/build.log" >&2
   run_logged "$directory/build.log" cmake --build "$directory" --target "${2:-all}"
 }

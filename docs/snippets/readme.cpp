@@ -3,9 +3,10 @@
 // What README.md shows.
 #include "snippet.hpp"
 
-#include <iostream>
 //! [readme_bus]
 #include <bus/bus.hpp>
+
+#include <iostream>
 //! [readme_bus]
 
 using snippet::expect;

@@ -210,7 +210,7 @@ class InTerminal(unittest.TestCase):
 
     def test_a_server_that_is_gone_is_told_and_tried_again(self):
         port = free_port()
-        with Terminal(80, 24, f"localhost:{port}", "--interval", "0.1") as terminal:
+        with Terminal(80, 24, f"127.0.0.1:{port}", "--interval", "0.1") as terminal:
             terminal.wait_for("Connection refused")
             with Server(BEFORE, port=port):
                 terminal.wait_for("BUS")
